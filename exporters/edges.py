@@ -1,0 +1,146 @@
+"""All edges of a recording, in blocks of bounded size, sorted by (source, operator, slot, target).
+
+A source's edges come from many operators. For each slot the operand's elements are sorted by vertex once; then a block of
+vertices collects its edges slot by slot, each written behind the ones before, without sorting edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters import kernels
+from exporters.recorder import Recording
+from exporters.slots import Contracted, Direct, contracted_slots, direct_slots, first_vertex
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+
+BLOCK = 1 << 20  # edges in memory at a time; one vertex with more is a block of its own
+
+
+@dataclass
+class EdgeBlock:
+    """E edges: source, target, slot, derivative and contribution, each of length E."""
+
+    src: Ints
+    dst: Ints
+    slot: NDArray[np.int8]
+    derivative: Floats
+    contribution: Floats
+
+
+@dataclass
+class _Slot:
+    """One slot ready to be written: its elements sorted by vertex, and where each one's row of targets begins."""
+
+    slot: int
+    vertex: Ints
+    first_target: Ints
+    stride: int
+    other: Floats
+    batch: Ints
+    row: Ints
+
+
+def count_edges(recording: Recording) -> Ints:
+    """The number of edges that leave each vertex: V."""
+    counts = np.zeros(recording.n_vertices, dtype=np.int64)
+    for slot in _slots(recording):
+        counts += np.bincount(slot.vertex, minlength=len(counts)) * slot.other.shape[2]
+    return counts
+
+
+def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]:
+    """All edges, in blocks of at most `block` edges."""
+    slots = _slots(recording)
+    counts = count_edges(recording)
+    total = np.concatenate([[0], np.cumsum(counts)])
+    low = 0
+    while low < len(counts):
+        high = max(low + 1, int(np.searchsorted(total, total[low] + block, side="right")) - 1)
+        if total[high] > total[low]:
+            yield _block(recording, slots, low, high, total[low : high + 1] - total[low])
+        low = high
+
+
+def conservation_error(recording: Recording) -> float:
+    """The largest |sum of contributions - gradient| / sum of |contributions| over all vertices but the loss.
+
+    The plain route through all edges, summed in float64.
+    """
+    total, size = np.zeros(recording.n_vertices), np.zeros(recording.n_vertices)
+    for edges in edge_blocks(recording):
+        contribution = edges.contribution.astype(np.float64)
+        total += np.bincount(edges.src, contribution, len(total))
+        size += np.bincount(edges.src, np.abs(contribution), len(size))
+    difference = np.abs(total - recording.gradients)
+    difference[recording.loss_vertex] = 0.0
+    return float(np.max(difference / np.maximum(size, np.finfo(recording.gradients.dtype).tiny)))
+
+
+def _slots(recording: Recording) -> list[_Slot]:
+    found: list[tuple[tuple[int, int], _Slot]] = []
+    for direct in direct_slots(recording.tape):
+        found.append(((direct.call.order, direct.slot), _from_direct(recording, direct)))
+    for contracted in contracted_slots(recording.tape):
+        found.append(((contracted.call.order, contracted.slot), _from_contracted(recording, contracted)))
+    return [slot for _, slot in sorted(found, key=lambda item: item[0])]
+
+
+def _from_direct(recording: Recording, direct: Direct) -> _Slot:
+    order, vertex = _sorted_vertices(direct.vertex)
+    target = first_vertex(recording.tape, direct.call) + direct.target[order]
+    return _Slot(
+        direct.slot, vertex, target, 0, direct.derivative.reshape(1, -1, 1), np.zeros_like(order), order
+    )
+
+
+def _from_contracted(recording: Recording, contracted: Contracted) -> _Slot:
+    _, n_x, n_y = contracted.vertex.shape
+    order, vertex = _sorted_vertices(contracted.vertex.reshape(-1).numpy())
+    batch, x, y = order // (n_x * n_y), order // n_y % n_x, order % n_y
+    first = first_vertex(recording.tape, contracted.call)
+    target = first + batch * contracted.stride_b + x * contracted.stride_x
+    return _Slot(contracted.slot, vertex, target, contracted.stride_z, contracted.other.numpy(), batch, y)
+
+
+def _sorted_vertices(vertex: Ints) -> tuple[Ints, Ints]:
+    """Where the elements of an operand are in the order of their vertices, and those; constants are left out."""
+    order = np.argsort(vertex, kind="stable")
+    order = order[np.searchsorted(vertex[order], 0) :]
+    return order, vertex[order]
+
+
+def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offsets: Ints) -> EdgeBlock:
+    """The edges of vertices low..high; offsets[i]: where those of vertex low + i begin."""
+    n = int(offsets[-1])
+    src, dst = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    derivative = np.empty(n, dtype=recording.gradients.dtype)
+    number = np.zeros(n, dtype=np.int8)
+    cursor = offsets[:-1].copy()
+    for slot in slots:
+        start, stop = np.searchsorted(slot.vertex, (low, high))
+        if start == stop:
+            continue
+        chosen = slice(start, stop)
+        kernels.place_edges(
+            src,
+            dst,
+            derivative,
+            number,
+            cursor,
+            low,
+            slot.slot,
+            slot.vertex[chosen],
+            slot.first_target[chosen],
+            slot.stride,
+            slot.other,
+            slot.batch[chosen],
+            slot.row[chosen],
+        )
+    return EdgeBlock(src, dst, number, derivative, recording.gradients[dst] * derivative)

@@ -1,0 +1,85 @@
+"""SoftmaxCrossEntropyLoss and NegativeLogLikelihoodLoss.
+
+Only the target's score leaves the softmax: it is picked first (a copy) and subtracted from the log-sum-exp, so that the
+classes that nobody asked for have one path to the loss, through the normaliser, and no operators of their own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from exporters.lowering.softmax import log_softmax, log_sum_exp, shifted
+from exporters.operators.registry import composite
+from exporters.tape import Tape, Value
+
+
+@composite("SoftmaxCrossEntropyLoss")
+def softmax_cross_entropy(
+    tape: Tape,
+    scores: Value,
+    labels: Value,
+    weights: Value | None = None,
+    *,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+) -> list[Value]:
+    """Scores N x C x D1 x ..., labels N x D1 x ...: the loss and, for models that read it, the log-probabilities."""
+    with tape.labelled(role="loss"):
+        low, _ = shifted(tape, scores, [1])
+        normaliser = tape("Squeeze", log_sum_exp(tape, low, [1]), tape.integers([1]))
+        losses = tape("Sub", normaliser, _pick(tape, low, labels, ignore_index))
+        loss = _reduced(tape, losses, labels, weights, reduction, ignore_index, scores.shape[1])
+        return [loss, log_softmax(tape, scores, axis=1)] if tape.n_outputs > 1 else [loss]
+
+
+@composite("NegativeLogLikelihoodLoss")
+def negative_log_likelihood(
+    tape: Tape,
+    log_probabilities: Value,
+    labels: Value,
+    weights: Value | None = None,
+    *,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+) -> Value:
+    """Log-probabilities N x C x D1 x ..., labels N x D1 x ...: minus the labels' log-probabilities, reduced."""
+    with tape.labelled(role="loss"):
+        losses = tape("Neg", _pick(tape, log_probabilities, labels, ignore_index))
+        return _reduced(tape, losses, labels, weights, reduction, ignore_index, log_probabilities.shape[1])
+
+
+def _pick(tape: Tape, scores: Value, labels: Value, ignore_index: int | None) -> Value:
+    """The labels' scores, N x D1 x ...; an ignored position repeats class 0 and is weighted with 0 later."""
+    index = tape.constant(torch.where(_kept(labels.data, ignore_index), labels.data, 0).unsqueeze(1))
+    y: Value = tape("Squeeze", tape("GatherElements", scores, index, axis=1), tape.integers([1]))
+    return y
+
+
+def _reduced(
+    tape: Tape,
+    losses: Value,
+    labels: Value,
+    weights: Value | None,
+    reduction: str,
+    ignore_index: int | None,
+    n_classes: int,
+) -> Value:
+    kept = _kept(labels.data, ignore_index)
+    if weights is None and bool(kept.all()):
+        return losses if reduction == "none" else tape("ReduceMean" if reduction == "mean" else "ReduceSum", losses, keepdims=0)
+    each = _weights(tape, labels.data, kept, weights, n_classes)
+    weighted = tape("Mul", losses, tape.constant(each))
+    if reduction == "none":
+        return weighted
+    total = tape("ReduceSum", weighted, keepdims=0)
+    return total if reduction == "sum" else tape("Div", total, tape.constant(each.sum()))
+
+
+def _weights(tape: Tape, labels: Tensor, kept: Tensor, weights: Value | None, n_classes: int) -> Tensor:
+    per_class = torch.ones(n_classes, dtype=tape.dtype) if weights is None else weights.data.detach()
+    return torch.where(kept, per_class[torch.where(kept, labels, 0)], 0.0)
+
+
+def _kept(labels: Tensor, ignore_index: int | None) -> Tensor:
+    return torch.ones_like(labels, dtype=torch.bool) if ignore_index is None else labels != ignore_index

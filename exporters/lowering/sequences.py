@@ -1,0 +1,74 @@
+"""Split and the sequence operators: several outputs, each a slice of one tensor."""
+
+from __future__ import annotations
+
+from exporters.operators.arguments import Integers, integers
+from exporters.operators.registry import composite
+from exporters.tape import Tape, Value
+
+
+def _sizes(x: Value, split: Value | Integers | None, axis: int, n_parts: int) -> list[int]:
+    """The parts' sizes along `axis`: as given, or n_parts alike with a smaller last one."""
+    if split is not None:
+        return integers(split.data if isinstance(split, Value) else split)
+    whole = x.shape[axis]
+    each = -(-whole // n_parts)
+    return [min(each, whole - i * each) for i in range(n_parts)]
+
+
+def _slices(tape: Tape, x: Value, sizes: list[int], axis: int) -> list[Value]:
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(tape("Slice", x, tape.integers([start]), tape.integers([start + size]), tape.integers([axis])))
+        start += size
+    return parts
+
+
+@composite("Split")
+def split_(
+    tape: Tape, x: Value, split: Value | Integers | None = None, *, axis: int = 0, num_outputs: int | None = None
+) -> list[Value]:
+    """x cut along `axis`, one slice for each output."""
+    return _slices(tape, x, _sizes(x, split, axis, num_outputs or tape.n_outputs), axis)
+
+
+@composite("SplitToSequence")
+def split_to_sequence(
+    tape: Tape, x: Value, split: Value | None = None, *, axis: int = 0, keepdims: int = 1
+) -> list[list[Value]]:
+    """x cut along `axis` into a sequence; a scalar `split` is the size of every part but the last."""
+    whole = x.shape[axis]
+    if split is None:
+        sizes = [1] * whole
+    elif split.data.dim() == 0:
+        each = int(split.data)
+        sizes = [min(each, whole - start) for start in range(0, whole, each)]
+    else:
+        sizes = integers(split.data)
+    parts = _slices(tape, x, sizes, axis)
+    if split is None and not keepdims:
+        parts = [tape("Squeeze", part, tape.integers([axis])) for part in parts]
+    return [parts]
+
+
+@composite("SequenceAt")
+def sequence_at(tape: Tape, sequence: list[Value], position: Value) -> Value:
+    """One element of a sequence."""
+    del tape
+    return sequence[int(position.data)]
+
+
+@composite("SequenceConstruct")
+def sequence_construct(tape: Tape, *values: Value) -> list[list[Value]]:
+    """A sequence of these tensors."""
+    del tape
+    return [list(values)]
+
+
+@composite("ConcatFromSequence")
+def concat_from_sequence(tape: Tape, sequence: list[Value], *, axis: int, new_axis: int = 0) -> Value:
+    """The sequence's tensors, concatenated or stacked."""
+    if new_axis:
+        sequence = [tape("Unsqueeze", value, tape.integers([axis])) for value in sequence]
+    y: Value = tape("Concat", *sequence, axis=axis)
+    return y

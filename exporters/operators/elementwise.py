@@ -1,0 +1,126 @@
+"""Elementwise operators: every output element depends on one element of each input (with broadcasting).
+
+One rule for all: the derivative of each slot is a diagonal, and autograd gives it once, on inputs expanded to the output's
+shape. No derivative is written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from exporters.operators.registry import primitive
+
+Binary = Callable[[Tensor, Tensor], Tensor]
+
+
+def _elementwise(name: str, compute: Callable[..., Tensor]) -> None:
+    primitive(name, "elementwise", compute)
+
+
+def _variadic(combine: Binary) -> Callable[..., Tensor]:
+    return lambda *inputs: reduce(combine, inputs)
+
+
+def _divide(x: Tensor, y: Tensor) -> Tensor:
+    return x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
+
+
+def _mod(x: Tensor, y: Tensor, *, fmod: int = 0) -> Tensor:
+    return torch.fmod(x, y) if fmod else torch.remainder(x, y)
+
+
+def _clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
+def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+    return F.gelu(x, approximate=approximate)
+
+
+def _leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
+    return F.leaky_relu(x, alpha)
+
+
+def _elu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return F.elu(x, alpha)
+
+
+def _selu(x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -> Tensor:
+    return gamma * F.elu(x, alpha)
+
+
+def _hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
+    return torch.clamp(alpha * x + beta, 0, 1)
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.clamp(x, min=0) + slope * torch.clamp(x, max=0)
+
+
+def _mean(*inputs: Tensor) -> Tensor:
+    return reduce(torch.add, inputs) / len(inputs)
+
+
+_elementwise("Abs", torch.abs)
+_elementwise("Add", torch.add)
+_elementwise("Ceil", torch.ceil)
+_elementwise("Clip", _clip)
+_elementwise("Cos", torch.cos)
+_elementwise("Div", _divide)
+_elementwise("Elu", _elu)
+_elementwise("Erf", torch.erf)
+_elementwise("Exp", torch.exp)
+_elementwise("Floor", torch.floor)
+_elementwise("Gelu", _gelu)
+_elementwise("HardSigmoid", _hard_sigmoid)
+_elementwise("HardSwish", F.hardswish)
+_elementwise("LeakyRelu", _leaky_relu)
+_elementwise("Log", torch.log)
+_elementwise("Max", _variadic(torch.maximum))
+_elementwise("Mean", _mean)
+_elementwise("Min", _variadic(torch.minimum))
+_elementwise("Mish", F.mish)
+_elementwise("Mod", _mod)
+_elementwise("Mul", torch.mul)
+_elementwise("Neg", torch.neg)
+_elementwise("PRelu", _prelu)
+_elementwise("Pow", torch.pow)
+_elementwise("Reciprocal", torch.reciprocal)
+_elementwise("Relu", torch.relu)
+_elementwise("Round", torch.round)
+_elementwise("Selu", _selu)
+_elementwise("Sigmoid", torch.sigmoid)
+_elementwise("Sign", torch.sign)
+_elementwise("Sin", torch.sin)
+_elementwise("Softplus", F.softplus)
+_elementwise("Softsign", F.softsign)
+_elementwise("Sqrt", torch.sqrt)
+_elementwise("Sub", torch.sub)
+_elementwise("Sum", _variadic(torch.add))
+_elementwise("Tan", torch.tan)
+_elementwise("Tanh", torch.tanh)
+
+
+def derivatives(compute: Callable[..., Tensor], inputs: list[Tensor | None], wanted: list[int]) -> list[Tensor]:
+    """The diagonal of each wanted slot's Jacobian.
+
+    inputs: one per slot, all of the output's shape S (None where an optional input is left out)
+    Returns for each slot of `wanted` a tensor of shape S: d output[e] / d input[e].
+    """
+    leaves = [None if x is None else x.detach() for x in inputs]
+    for slot in wanted:
+        leaf = leaves[slot]
+        assert leaf is not None
+        leaves[slot] = leaf.clone().requires_grad_()
+    with torch.enable_grad():
+        output = compute(*leaves)
+    found = torch.autograd.grad(
+        output, [leaves[slot] for slot in wanted], torch.ones_like(output), allow_unused=True, materialize_grads=True
+    )
+    return list(found)

@@ -1,0 +1,59 @@
+"""Operators on integers, booleans and shapes: run, and never recorded, because nothing is differentiable through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from exporters.operators.registry import without_gradient
+
+
+def _shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
+    return torch.tensor(list(x.shape)[start:end], dtype=torch.int64)
+
+
+def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+
+
+def _constant_of_shape(shape: Tensor, *, value: Tensor | None = None) -> Tensor:
+    fill = torch.zeros(1) if value is None else value
+    return fill.reshape(()).expand(tuple(shape.tolist()))
+
+
+def _arg(best: Callable[[Tensor, int, bool], Tensor]) -> Callable[..., Tensor]:
+    def compute(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
+        if select_last_index:
+            return x.shape[axis] - 1 - best(x.flip(axis), axis, bool(keepdims))
+        return best(x, axis, bool(keepdims))
+
+    return compute
+
+
+def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) -> Tensor:
+    size = int(depth)
+    hot = torch.arange(size) == (indices % size).unsqueeze(-1)
+    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
+
+
+without_gradient("And", torch.logical_and)
+without_gradient("ArgMax", _arg(torch.argmax))
+without_gradient("ArgMin", _arg(torch.argmin))
+without_gradient("ConstantOfShape", _constant_of_shape)
+without_gradient("Equal", torch.eq)
+without_gradient("Greater", torch.gt)
+without_gradient("GreaterOrEqual", torch.ge)
+without_gradient("IsInf", torch.isinf)
+without_gradient("IsNaN", torch.isnan)
+without_gradient("Less", torch.lt)
+without_gradient("LessOrEqual", torch.le)
+without_gradient("NonZero", lambda x: x.nonzero().T)
+without_gradient("Not", torch.logical_not)
+without_gradient("OneHot", _one_hot)
+without_gradient("Or", torch.logical_or)
+without_gradient("Range", _range)
+without_gradient("Shape", _shape)
+without_gradient("Size", lambda x: torch.tensor(x.numel()))
+without_gradient("Xor", torch.logical_xor)

@@ -1,0 +1,157 @@
+"""Recording: a forward and a backward pass on one sample, every value and every gradient kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters.graph import Graph, check_inputs, run
+from exporters.models import ModelError
+from exporters.tape import Tape, TapeTensor, Value
+
+Floats = NDArray[Any]
+
+
+@dataclass
+class Recording:
+    """One sample's lowered graph with all values and gradients.
+
+    V vertices, of which the first `n_parameters` are elements of parameters
+    values, gradients: V, in the recording's dtype
+    """
+
+    tape: Tape
+    loss: float
+    loss_vertex: int
+    n_parameters: int
+    values: Floats
+    gradients: Floats
+
+    @property
+    def n_vertices(self) -> int:
+        return self.tape.n_vertices
+
+    def vertex_tensors(self) -> list[tuple[int, TapeTensor]]:
+        """The tensors whose elements are vertices, by number, in the order of their vertices."""
+        return [(i, t) for i, t in enumerate(self.tape.tensors) if t.first_vertex is not None]
+
+    def is_finite(self) -> bool:
+        """Whether the loss and every gradient is a finite number."""
+        return bool(np.isfinite(self.loss) and np.isfinite(self.gradients).all())
+
+
+class Recorder:
+    """Records samples of one graph; the parameters and their vertices are shared by all recordings."""
+
+    def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
+        self.graph = graph
+        self.dtype = dtype
+        self._parameters: dict[str, tuple[Tensor, Tensor]] = {}
+        first = 0
+        for name, data in graph.parameters.items():
+            vertices = torch.arange(first, first + data.numel()).reshape(data.shape)
+            self._parameters[name] = (data.detach().clone().requires_grad_(), vertices)
+            first += data.numel()
+
+    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+        """Run one sample forward and backward.
+
+        n_tokens: axes of this size, symbolic in the export and leading an input, are named 'step'
+        Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
+        """
+        check_inputs(self.graph, inputs)
+        tape = Tape(self.dtype)
+        values = {n: tape.leaf(n, "parameter", data, ids) for n, (data, ids) in self._parameters.items()}
+        n_parameters = tape.n_vertices
+        for name, data in inputs.items():
+            if data.is_floating_point():
+                values[name] = tape.leaf(name, "input", data.detach().to(self.dtype).requires_grad_())
+            else:
+                values[name] = Value(data)
+        output = run(self.graph, tape, values, self._step_axes(inputs, n_tokens))
+        return self._finish(tape, output, n_parameters)
+
+    def _step_axes(self, inputs: Mapping[str, Tensor], n_tokens: int) -> set[str]:
+        return {
+            axis
+            for spec in self.graph.inputs
+            for axis, size in zip(spec.axes, inputs[spec.name].shape, strict=True)
+            if isinstance(axis, str) and size == n_tokens
+        }
+
+    def _finish(self, tape: Tape, output: Value, n_parameters: int) -> Recording:
+        if output.data.numel() != 1:
+            raise ModelError(f"the model's output has shape {tuple(output.shape)}; one scalar is wanted")
+        if output.vertices is None or int(output.vertices) < n_parameters:
+            raise ModelError("the model's output does not depend on its parameters through any operator")
+        loss_vertex = int(output.vertices)
+        tensors = [t for t in tape.tensors if t.first_vertex is not None]
+        gradients = torch.autograd.grad(
+            output.data.reshape(()), [t.value.data for t in tensors], allow_unused=True, materialize_grads=True
+        )
+        for tensor in tensors:
+            if tensor.size == 1 and tensor.first_vertex == loss_vertex:
+                tensor.kind = "loss"
+        return Recording(
+            tape,
+            float(output.data.detach()),
+            loss_vertex,
+            n_parameters,
+            _flat([t.value.data.detach() for t in tensors]),
+            _flat(list(gradients)),
+        )
+
+
+def _flat(tensors: list[Tensor]) -> Floats:
+    array: Floats = torch.cat([t.reshape(-1) for t in tensors]).numpy()
+    return array
+
+
+def fingerprint(tape: Tape) -> str:
+    """What makes two samples' graphs the same: operators, attributes, wiring, shapes and labels; no data."""
+    digest = hashlib.sha256()
+    for call in tape.calls:
+        wires = tuple(None if x is None else (x.tensor, tuple(x.shape)) for x in call.inputs)
+        digest.update(
+            repr((call.primitive.name, sorted(call.attributes.items()), wires, tuple(call.output.shape), call.label)).encode()
+        )
+    for tensor in tape.tensors:
+        digest.update(repr((tensor.name, tensor.kind, tensor.first_vertex, tensor.axis_names)).encode())
+    return digest.hexdigest()[:32]
+
+
+def compare_gradients(
+    recording: Recording, loss: float, gradients: Mapping[str, Tensor], tolerance: float
+) -> None:
+    """Raise ModelError when the export's loss or a parameter's gradient differs from torch's own.
+
+    tolerance: largest |difference| over the largest |gradient| of that parameter (loss: over |loss| or 1)
+    """
+    if not abs(recording.loss - loss) <= tolerance * max(1.0, abs(loss)):
+        raise _differs(f"the loss is {recording.loss:.9g}, torch's is {loss:.9g}")
+    for tensor in recording.tape.tensors:
+        if tensor.kind != "parameter" or tensor.first_vertex is None:
+            continue
+        found = recording.gradients[tensor.first_vertex : tensor.first_vertex + tensor.size]
+        wanted = gradients[tensor.name].detach().reshape(-1).to(torch.float64).numpy()
+        difference, scale = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
+        if not difference <= tolerance * max(scale, 1e-6):
+            raise _differs(
+                f"the gradient of {tensor.name} differs from torch's by up to {difference:.3g} (largest gradient {scale:.3g})"
+            )
+
+
+def _differs(what: str) -> ModelError:
+    return ModelError(
+        f"the exported model is not the model that was given: {what}. The export lost or changed an operation; known "
+        "causes are label_smoothing in cross_entropy, dropout outside nn.Dropout, and in-place changes of inputs."
+    )
+
+

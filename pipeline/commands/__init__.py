@@ -1,0 +1,1 @@
+"""The commands of `gradtrace`, grouped by what they do."""

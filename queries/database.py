@@ -1,0 +1,98 @@
+"""A store opened for reading in DuckDB: a view per table, the macros, and nothing else within reach."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from queries.macros import macro_statements
+from queries.schema import GRAPH_TABLES, SHARD_TABLES, Manifest, StoreError, table_schema
+
+_SQL_TYPES = {
+    pa.int8(): "tinyint",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.string(): "varchar",
+}
+
+
+@contextmanager
+def duckdb_errors(what: str) -> Iterator[None]:
+    """Turn an error of DuckDB into a StoreError that starts with `what`."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StoreError(f"{what}: {error}") from error
+
+
+def quote(text: str) -> str:
+    """`text` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def scan(store: Path, files: list[str]) -> str:
+    """The table function that reads these files of a store, given relative to it."""
+    paths = ", ".join(quote(str(store / file)) for file in files)
+    return f"read_parquet([{paths}], hive_partitioning = false)"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _sql_type(kind.value_type)
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    return _SQL_TYPES[kind]
+
+
+def _view(store: Path, manifest: Manifest, table: str) -> str:
+    files = manifest.files(table)
+    schema = table_schema(table, manifest.dtype)
+    if files:
+        columns = ", ".join(f'"{name}"' for name in schema.names)
+        return f"create view {table} as select {columns} from {scan(store, files)}"
+    columns = ", ".join(f'null::{_sql_type(f.type)} as "{f.name}"' for f in schema)
+    return f"create view {table} as select {columns} where false"
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+    # The order matters: once external access is off, the list of folders cannot be changed.
+    spill = Path(tempfile.gettempdir()) / f"gradtrace-{os.getpid()}"
+    connection.execute(f"set temp_directory = {quote(str(spill))}")
+    connection.execute("set python_enable_replacements = false")
+    connection.execute(f"set allowed_directories = [{quote(str(store))}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the views and macros of the store at the absolute path `store`, and access to it only.
+
+    Raises StoreError when a file cannot be read or lacks a column.
+    """
+    connection = duckdb.connect()
+    with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
+        for table in (*GRAPH_TABLES, *SHARD_TABLES):
+            connection.execute(_view(store, manifest, table))
+        for statement in macro_statements(str(manifest.settings["detail"])):
+            connection.execute(statement)
+    _lock(connection, store)
+    return connection
+
+
+def select_statement(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
+    """The one SELECT that `text` consists of; any other text raises StoreError."""
+    with duckdb_errors("the SQL cannot be read"):
+        statements = connection.extract_statements(text)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        got = ", ".join(s.type.name.replace("_STATEMENT", "") for s in statements) or "nothing"
+        raise StoreError(f"a store answers exactly one SELECT statement, got {got}. Stores are read-only.")
+    return statements[0]

@@ -1,0 +1,88 @@
+"""The macros a store offers in SQL: names of vertices, neighbours of a vertex, and one trace."""
+
+from __future__ import annotations
+
+# index along axis i of a flat index = (flat // number of elements behind axis i) % size of axis i
+_INDEX = """((in_flat // coalesce(list_product(in_shape[in_axis + 1:]), 1)::bigint) % in_shape[in_axis])"""
+
+_AXIS_INDEX = f"create macro axis_index(in_flat, in_shape, in_axis) as {_INDEX}"
+
+_VERTEX_NAME = """
+create macro vertex_name(in_graph, in_vertex) as (
+    select
+        max(
+            t.name || case when len(t.shape) = 0 then '' else '[' || array_to_string(
+                list_transform(
+                    range(1, len(t.shape) + 1),
+                    lambda i: axis_index(in_vertex - t.first_vertex, t.shape, i)
+                ), ','
+            ) || ']' end
+        )
+    from tensors as t
+    where t.graph = in_graph
+        and t.first_vertex <= in_vertex
+        and in_vertex < t.first_vertex + t.size
+)
+"""
+
+_VERTEX_STEP = """
+create macro vertex_step(in_graph, in_vertex) as (
+    select max(
+        axis_index(in_vertex - t.first_vertex, t.shape, list_position(t.axis_names, 'step'))
+    )
+    from tensors as t
+    where t.graph = in_graph
+        and t.first_vertex <= in_vertex
+        and in_vertex < t.first_vertex + t.size
+)
+"""
+
+_NEIGHBOURS = """
+create macro {name}(in_sample, in_vertex) as table
+select
+    sample, graph, src, dst, src_tensor, dst_tensor, slot, derivative, contribution,
+    vertex_name(graph, {other}) as vertex_name
+from {table}
+where sample = in_sample and {this} = in_vertex {method}
+order by abs(contribution) desc, dst, slot
+"""
+
+# The edges are materialised once: a recursive term that reads Parquet would read it again at every hop.
+# Activations lie behind the parameters, so only their edges and the start's are read.
+_TRACE = """
+create macro trace(in_sample, in_vertex, in_method := 'greedy') as table
+with recursive traced as materialized (
+    select sample, graph, src, dst, src_tensor, dst_tensor, slot, derivative, contribution
+    from best_edges
+    where method = in_method
+        and sample = in_sample
+        and rank = 1
+        and contribution <> 0
+        and (
+            src = in_vertex
+            or src >= (
+                select n_parameters
+                from graphs
+                join samples using (graph)
+                where samples.sample = in_sample
+            )
+        )
+), path as (
+    select 1 as hop, traced.* from traced where src = in_vertex
+    union all
+    select hop + 1, traced.*
+    from traced, (select max(hop) as hop, max(dst) as head from path)
+    where src = head
+)
+select * from path
+"""
+
+
+def macro_statements(detail: str) -> list[str]:
+    """The `create macro` statements for a store of this detail; neighbours are all edges where they were kept."""
+    table, method = ("edges", "") if detail == "all" else ("best_edges", "and method = 'greedy'")
+    neighbours = [
+        _NEIGHBOURS.format(name=name, this=this, other=other, table=table, method=method)
+        for name, this, other in (("successors", "src", "dst"), ("predecessors", "dst", "src"))
+    ]
+    return [_AXIS_INDEX, _VERTEX_NAME, _VERTEX_STEP, *neighbours, _TRACE]

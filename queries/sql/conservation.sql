@@ -1,0 +1,30 @@
+-- Whether the contributions of every vertex sum to its gradient. Needs a store
+-- of detail 'all' and, for parameters, their gradients.
+-- grain:  one row per (sample, tensor)
+-- reads:  edges, vertices, tensors
+-- param:  $sample bigint = 0  which sample
+-- unit:   error: largest |sum of contributions - gradient| / sum of
+--         |contributions| over the tensor's vertices; vertices without an edge
+--         are left out
+with sums as (
+    select
+        sample, src as vertex,
+        sum(contribution::double) as total,
+        sum(abs(contribution::double)) as size
+    from edges
+    where sample = $sample
+    group by all
+),
+
+errors as (
+    select
+        s.sample, t.name as tensor, count(*) as vertices,
+        max(abs(s.total - v.gradient) / greatest(s.size, 1e-30)) as error
+    from sums as s
+    join vertices as v on v.sample = s.sample and v.vertex = s.vertex
+    join tensors as t on t.graph = v.graph and t.tensor = v.tensor
+    group by s.sample, t.name
+)
+
+select * from errors
+order by error desc, tensor

@@ -1,0 +1,64 @@
+-- The path from one vertex to the loss, hop by hop, and how sure each step is.
+-- grain:  one row per hop
+-- reads:  best_edges, graphs, nodes, samples, tensors, vertices
+-- param:  $sample bigint = 0  which sample
+-- param:  $vertex bigint  number of the vertex to start from
+-- param:  $method varchar = 'greedy'  which paths
+-- unit:   contribution: share of the gradient of the vertex before that
+--         arrives over this edge; share: contribution / that gradient;
+--         margin: 1 - runner-up / best, 0 is a tie, null without a runner-up
+with path as materialized (
+    select * from trace($sample, $vertex, in_method := $method)
+),
+
+stops as (
+    select 0 as hop, $vertex as vertex, null as src, null as dst_tensor,
+        null as slot, null as derivative, null as contribution
+    union all
+    select hop, dst, src, dst_tensor, slot, derivative, contribution
+    from path
+),
+
+runners_up as (
+    select src, contribution
+    from best_edges
+    where method = $method
+        and sample = $sample
+        and rank = 2
+        and src in (select src from path)
+),
+
+gradients as (
+    select vertex, value, gradient
+    from vertices
+    where sample = $sample and vertex in (select vertex from stops)
+),
+
+named as (
+    select
+        p.*,
+        vertex_name(s.graph, p.vertex) as vertex_name,
+        n.op_type, n.component, n.module, n.layer,
+        coalesce(n.step, vertex_step(s.graph, p.vertex)) as step,
+        s.tokens
+    from stops as p
+    join samples as s on s.sample = $sample
+    left join tensors as t on t.graph = s.graph and t.tensor = p.dst_tensor
+    left join nodes as n on n.graph = s.graph and n.node = t.node
+),
+
+hops as (
+    select
+        p.hop, p.vertex, p.vertex_name, p.op_type, p.component, p.module,
+        p.layer, p.step, p.tokens[p.step + 1] as token,
+        g.value, g.gradient, p.slot, p.derivative, p.contribution,
+        p.contribution / nullif(before.gradient, 0) as share,
+        1 - abs(r.contribution) / abs(p.contribution) as margin
+    from named as p
+    left join gradients as g on g.vertex = p.vertex
+    left join gradients as before on before.vertex = p.src
+    left join runners_up as r on r.src = p.src
+)
+
+select * from hops
+order by hop

@@ -1,0 +1,64 @@
+-- The paths of all parameters of a sample at once, from the traced edges alone:
+-- how many edges of each parameter's paths every operator computes.
+-- grain:  one row per (parameter, node)
+-- reads:  best_edges, graphs, samples, tensors
+-- param:  $sample bigint = 0  which sample
+-- param:  $method varchar = 'greedy'  which paths
+-- unit:   edges; paths that die before the loss are left out
+with recursive recorded as (
+    select g.*
+    from samples as s
+    join graphs as g using (graph)
+    where s.sample = $sample
+),
+
+traced as materialized (
+    select src, dst, src_tensor, dst_tensor
+    from best_edges
+    where method = $method
+        and sample = $sample
+        and rank = 1
+        and contribution <> 0
+),
+
+alive as (
+    select loss_vertex as vertex from recorded
+    union all
+    select t.src as vertex
+    from alive as a
+    join traced as t on t.dst = a.vertex
+    where t.src >= (select n_parameters from recorded)
+),
+
+mass as (
+    select
+        t.src_tensor as parameter, t.dst as vertex, t.dst_tensor,
+        count(*)::double as paths
+    from traced as t
+    join alive as a on a.vertex = t.dst
+    where t.src < (select n_parameters from recorded)
+    group by all
+    union all
+    select m.parameter, t.dst as vertex, t.dst_tensor, sum(m.paths) as paths
+    from mass as m
+    join traced as t on t.src = m.vertex
+    group by m.parameter, t.dst, t.dst_tensor
+),
+
+edges_into as (
+    select parameter, dst_tensor, sum(paths) as edges
+    from mass
+    group by all
+),
+
+edges_of as (
+    select p.name as parameter, o.node, sum(e.edges) as edges
+    from edges_into as e
+    join recorded as r on true
+    join tensors as p on p.graph = r.graph and p.tensor = e.parameter
+    join tensors as o on o.graph = r.graph and o.tensor = e.dst_tensor
+    group by all
+)
+
+select * from edges_of
+order by parameter, node

@@ -1,0 +1,153 @@
+"""A graph store opened for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from queries.database import connect, duckdb_errors, scan, select_statement
+from queries.graph import Graph, read_graph
+from queries.library import Query, load_queries, load_query
+from queries.schema import OK, Manifest, StoreError, check_files, read_manifest
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from queries.path import Path as TracedPath
+    from queries.verify import Check
+    from queries.walked_importance import WalkedSample
+    from queries.walks import SampleWalk
+
+
+def open_store(path: str | Path) -> Store:
+    """Open the graph store in the folder `path` for reading.
+
+    Raises StoreError when the folder is no store, is of another format version, or lacks a file of its manifest.
+    """
+    folder = Path(path).absolute()
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return Store(folder, manifest)
+
+
+class Store:
+    """A graph store: its tables in SQL, its traces and the importance of its components. Made by `open_store`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._graphs: dict[int, Graph] = {}
+        self.walks: dict[tuple[str, int], SampleWalk] = {}  # the last few, kept by `queries.walks`
+        self.walked: dict[object, WalkedSample] = {}  # what the walker found, kept by `queries.walked_importance`
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection, opened when first needed: views and macros only, locked to the store's files."""
+        return connect(self.path, self.manifest)
+
+    def close(self) -> None:
+        """Close the DuckDB connection; relations of this store cannot be read any more."""
+        if "connection" in self.__dict__:
+            self.connection.close()
+
+    def sql(self, text: str, params: Mapping[str, object] | Sequence[object] | None = None) -> duckdb.DuckDBPyRelation:
+        """Answer one SELECT over the store's tables, macros and nothing else.
+
+        `params` are the values of its `?` (a sequence) or `$name` (a mapping). The relation has `.show()`, `.df()`,
+        `.fetchall()`, `.to_arrow_table()`. Any other statement, and an error of DuckDB's, raises StoreError.
+        """
+        statement = select_statement(self.connection, text)
+        with duckdb_errors("the SQL failed"):
+            return self.connection.sql(statement, params=params or None)
+
+    def rows(self, text: str, params: Mapping[str, object] | Sequence[object] | None = None) -> pa.Table:
+        """The answer of `sql` as an Arrow table; errors that appear while reading raise StoreError too."""
+        relation = self.sql(text, params)
+        with duckdb_errors("the SQL failed"):
+            return relation.to_arrow_table()
+
+    def query(self, name: str, **params: object) -> duckdb.DuckDBPyRelation:
+        """Answer a question of the query library, `queries()`, with the values of its parameters."""
+        query = load_query(name)
+        return self.sql(query.sql, query.bind(params))
+
+    def queries(self) -> list[Query]:
+        """The questions the query library can answer."""
+        return list(load_queries().values())
+
+    def graph(self, graph: int) -> Graph:
+        """The operators and tensors of one graph."""
+        if graph not in self._graphs:
+            self._graphs[graph] = read_graph(self.connection, graph)
+        return self._graphs[graph]
+
+    def graph_of(self, sample: int) -> Graph:
+        """The graph of a sample; StoreError when the sample is not in the store or was not recorded."""
+        row = self.connection.execute(
+            "select graph, status, message from samples where sample = ?", [sample]
+        ).fetchone()
+        if row is None:
+            (n,) = self.connection.execute("select count(*) from samples").fetchone() or (0,)
+            raise StoreError(f"the store has no sample {sample}; it holds {n} samples, numbered from 0.")
+        if row[1] != OK:
+            raise StoreError(f"sample {sample} was not recorded: {row[1]}{f' ({row[2]})' if row[2] else ''}.")
+        return self.graph(row[0])
+
+    def table_of(self, sample: int, table: str) -> str:
+        """What to put behind `from` to read a table of shards for one sample: its shard's file, not all of them."""
+        for shard in self.manifest.shards:
+            if shard.first <= sample < shard.first + shard.count and table in shard.files:
+                return scan(self.path, [shard.files[table].path])
+        return table
+
+    def check_method(self, method: str) -> None:
+        """Raise StoreError when the store holds no paths of this method."""
+        methods = list(self.manifest.settings["methods"])
+        if method not in methods:
+            raise StoreError(f"the store has no paths of method {method!r}, it was dumped with {', '.join(methods)}.")
+
+    def trace(self, parameter: str, sample: int = 0, method: str = "greedy") -> TracedPath:
+        """Follow one path of a sample from the element `parameter`, as in 'lstm.weight_hh_l0[3,17]', to the loss."""
+        from queries.path import trace
+
+        return trace(self, parameter, sample, method)
+
+    def importance(
+        self,
+        by: Sequence[str] = ("parameter_group", "component"),
+        components: str | Path | None = None,
+        groups: str | Path | None = None,
+        sample: int | None = None,
+        method: str = "greedy",
+    ) -> duckdb.DuckDBPyRelation:
+        """How much of the paths of each parameter group each component carries; see `queries.importance`."""
+        from queries.importance import importance
+
+        return importance(self, by, components=components, groups=groups, sample=sample, method=method)
+
+    def info(self) -> dict[str, Any]:
+        """What the store holds: model, settings, samples, sizes."""
+        from queries.summary import summarise
+
+        return summarise(self)
+
+    def verify(self) -> list[Check]:
+        """Check every claim the store makes; see `queries.verify`. Failures are rows, not errors."""
+        from queries.verify import verify
+
+        return verify(self)

@@ -1,0 +1,329 @@
+"""Draw a gradient graph by hand and write it as a store, every derived table by following each path on its own."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from queries.schema import (
+    GRAIN,
+    GRAPH_TABLES,
+    SHARD_TABLES,
+    Manifest,
+    Shard,
+    StoredFile,
+    table_schema,
+    write_manifest,
+)
+
+Rows = list[dict[str, Any]]
+
+
+class Op(NamedTuple):
+    """An operator of a drawn graph."""
+
+    op_type: str
+    kind: str
+    component: str
+    module: str | None = None
+    role: str | None = None
+    layer: int | None = None
+    step: int | None = None
+
+
+class Drawn(NamedTuple):
+    """A tensor of a drawn graph; `node` is the operator that computes it."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    node: int | None = None
+    axis_names: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def has_vertices(self) -> bool:
+        return self.kind not in ("constant", "copy")
+
+
+class Group(NamedTuple):
+    """A finest parameter group: elements [first, first + size) of the vertices."""
+
+    name: str
+    parameter: str
+    slice: str | None
+    first: int
+    size: int
+
+
+@dataclass
+class DrawnGraph:
+    """The structure that samples share."""
+
+    graph: int
+    tensors: list[Drawn]
+    nodes: list[Op]
+    groups: list[Group]
+    firsts: dict[int, int] = field(init=False)
+    owner: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.firsts, self.owner, vertex = {}, {}, 0
+        for t, tensor in enumerate(self.tensors):
+            if tensor.has_vertices:
+                self.firsts[t] = vertex
+                for v in range(vertex, vertex + tensor.size):
+                    self.owner[v] = t
+                vertex += tensor.size
+        self.n_vertices = vertex
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(t.size for t in self.tensors if t.kind == "parameter")
+
+    @property
+    def loss(self) -> int:
+        return next(self.firsts[t] for t, tensor in enumerate(self.tensors) if tensor.kind == "loss")
+
+    def node_of(self, vertex: int) -> int:
+        node = self.tensors[self.owner[vertex]].node
+        return -1 if node is None else node
+
+
+class Edge(NamedTuple):
+    """src -> dst with derivative d; `slot` tells two edges of one pair apart."""
+
+    src: int
+    dst: int
+    d: float
+    slot: int = 0
+
+
+@dataclass
+class DrawnSample:
+    """One sentence: its edges, in any order."""
+
+    sample: int
+    graph: DrawnGraph
+    text: str
+    tokens: list[str]
+    edges: list[Edge]
+    status: str = "ok"
+
+    def __post_init__(self) -> None:
+        self.gradient = dict.fromkeys(range(self.graph.n_vertices), 0.0)
+        self.gradient[self.graph.loss] = 1.0
+        for edge in sorted(self.edges, key=lambda e: -e.src):
+            self.gradient[edge.src] += self.contribution(edge)
+
+    def contribution(self, edge: Edge) -> float:
+        return edge.d * self.gradient[edge.dst]
+
+    def ranked(self, vertex: int) -> list[Edge]:
+        edges = [e for e in self.edges if e.src == vertex]
+        return sorted(
+            edges, key=lambda e: (-abs(self.contribution(e)), self.graph.node_of(e.dst), e.slot, e.dst)
+        )
+
+    def path(self, vertex: int) -> tuple[list[int], str]:
+        """The vertices after `vertex` on its path, and why it ends: 'loss', 'dead' or 'absent'."""
+        path: list[int] = []
+        if not self.ranked(vertex) and vertex != self.graph.loss:
+            return path, "absent"
+        while vertex != self.graph.loss:
+            best = self.ranked(vertex)[:1]
+            if not best or self.contribution(best[0]) == 0.0:
+                return path, "dead"
+            vertex = best[0].dst
+            path.append(vertex)
+        return path, "loss"
+
+
+def _graph_rows(graphs: list[DrawnGraph]) -> dict[str, Rows]:
+    rows: dict[str, Rows] = {table: [] for table in GRAPH_TABLES}
+    components: dict[str, Op] = {}
+    for g in graphs:
+        rows["graphs"].append(
+            {
+                "graph": g.graph,
+                "fingerprint": f"graph {g.graph}",
+                "n_nodes": len(g.nodes),
+                "n_tensors": len(g.tensors),
+                "n_parameters": g.n_parameters,
+                "n_vertices": g.n_vertices,
+                "loss_vertex": g.loss,
+                "conservation_error": 0.0,
+            }
+        )
+        for n, op in enumerate(g.nodes):
+            rows["nodes"].append({"graph": g.graph, "node": n, "name": f"node_{n}", "order": n, **op._asdict()})
+            if op.kind != "copies":
+                components.setdefault(op.component, op)
+        for t, tensor in enumerate(g.tensors):
+            row = {**tensor._asdict(), "graph": g.graph, "tensor": t, "size": tensor.size}
+            rows["tensors"].append({**row, "first_vertex": g.firsts.get(t)})
+    for name, op in sorted(components.items()):
+        rows["components"].append({"component": name, "module": op.module, "role": op.role, "layer": op.layer})
+    for group in graphs[0].groups:
+        row = {"parameter_group": group.name, "parameter": group.parameter, "slice": group.slice, "size": group.size}
+        rows["parameter_groups"].append(row)
+    return rows
+
+
+def _edge_row(sample: DrawnSample, edge: Edge) -> dict[str, Any]:
+    return {
+        "src": edge.src,
+        "dst": edge.dst,
+        "src_tensor": sample.graph.owner[edge.src],
+        "dst_tensor": sample.graph.owner[edge.dst],
+        "slot": edge.slot,
+        "derivative": edge.d,
+        "contribution": sample.contribution(edge),
+    }
+
+
+def _path_rows(s: DrawnSample, key: dict[str, Any]) -> dict[str, Rows]:
+    rows: dict[str, Rows] = defaultdict(list)
+    for group in s.graph.groups:
+        ends = {"loss": 0, "dead": 0, "absent": 0}
+        entries: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        edges: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        traced_gradient = 0.0
+        for theta in range(group.first, group.first + group.size):
+            path, end = s.path(theta)
+            ends[end] += 1
+            if end != "loss":
+                continue
+            weight = abs(s.gradient[theta])
+            traced_gradient += weight
+            nodes = [s.graph.node_of(v) for v in path]
+            met = {s.graph.nodes[n].component for n in nodes}
+            for table, keys in ((entries, path[:1]), (edges, nodes), (counts, list(met))):
+                for k in keys:
+                    table[k][0] += 1  # type: ignore[index]
+                    table[k][1] += weight  # type: ignore[index]
+        here = {**key, "parameter_group": group.name}
+        for table_name, name, table, columns in (
+            ("entries", "vertex", entries, ("paths", "gradient_l1")),
+            ("path_edges", "node", edges, ("edges", "weighted_edges")),
+            ("path_counts", "component", counts, ("paths", "weighted_paths")),
+        ):
+            for k, values in sorted(table.items()):  # type: ignore[attr-defined]
+                rows[table_name].append({**here, name: k, **dict(zip(columns, values, strict=True))})
+        totals = {"traced": ends["loss"], "dead": ends["dead"], "absent": ends["absent"]}
+        totals_row = {**here, "parameters": group.size, **totals, "traced_gradient_l1": traced_gradient}
+        rows["path_totals"].append(totals_row)
+    return rows
+
+
+def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: bool) -> dict[str, Rows]:
+    rows: dict[str, Rows] = {table: [] for table in SHARD_TABLES}
+    ok = s.status == "ok"
+    rows["samples"].append(
+        {
+            "sample": s.sample,
+            "graph": s.graph.graph if ok else None,
+            "text": s.text,
+            "tokens": s.tokens,
+            "loss": 1.5 if ok else None,
+            "n_tokens": len(s.tokens),
+            "n_vertices": s.graph.n_vertices if ok else None,
+            "n_edges": len(s.edges) if ok else None,
+            "seconds": 0.25,
+            "status": s.status,
+            "message": None if ok else "the loss is nan",
+        }
+    )
+    if not ok:
+        return rows
+    key = {"sample": s.sample, "graph": s.graph.graph}
+    for v in range(s.graph.n_vertices):
+        ranked = s.ranked(v)
+        if v >= s.graph.n_parameters or (ranked and parameter_vertices):
+            row = {"vertex": v, "tensor": s.graph.owner[v], "value": 0.5, "gradient": s.gradient[v]}
+            rows["vertices"].append({**key, **row})
+        for rank, edge in enumerate(ranked[:keep], start=1):
+            row = {**_edge_row(s, edge), "rank": rank, "score": s.contribution(edge)}
+            rows["best_edges"].append({"method": "greedy", **key, **row})
+    if detail == "all":
+        rows["edges"] = [{**key, **_edge_row(s, e)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))]
+    for t, first in s.graph.firsts.items():
+        tensor = s.graph.tensors[t]
+        gradients = [abs(s.gradient[v]) for v in range(first, first + tensor.size)]
+        zeros = {"value_zeros": 0.0, "gradient_zeros": gradients.count(0.0) / tensor.size}
+        values = {"value_l1": 0.5 * tensor.size, "value_l2": 0.5 * tensor.size**0.5, "value_max": 0.5}
+        norms = {"gradient_l1": sum(gradients), "gradient_l2": sum(g * g for g in gradients) ** 0.5}
+        row = {"node": tensor.node, "tensor": t, "n": tensor.size, **values, **zeros, **norms}
+        rows["node_gradients"].append({**key, **row, "gradient_max": max(gradients)})
+    rows.update(_path_rows(s, {"method": "greedy", **key}))
+    return rows
+
+
+def _write(store: Path, path: str, table: str, rows: Rows, dtype: str) -> StoredFile:
+    rows = sorted(rows, key=lambda row: tuple(row[column] for column in GRAIN[table]))
+    file = store / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table_schema(table, dtype)), file)
+    return StoredFile(path, len(rows), file.stat().st_size)
+
+
+def write_store(
+    store: Path,
+    samples: list[DrawnSample],
+    *,
+    detail: str = "all",
+    dtype: str = "float64",
+    keep: int = 2,
+    shard_size: int = 2,
+    parameter_vertices: bool = True,
+) -> Path:
+    """Write the drawn samples as a store, `shard_size` samples to a shard."""
+    graphs = list({s.graph.graph: s.graph for s in samples}.values())
+    settings = {
+        "detail": detail,
+        "dtype": dtype,
+        "keep": keep,
+        "methods": ["greedy"],
+        "shard_size": shard_size,
+        "parameter_vertices": parameter_vertices,
+    }
+    manifest = Manifest(
+        tool_version="0.1.0",
+        model={"name": "drawn", "fingerprint": "0123"},
+        samples={"source": "drawn.txt", "fingerprint": "4567", "count": len(samples)},
+        settings=settings,
+        complete=True,
+    )
+    store.mkdir(parents=True, exist_ok=True)
+    for table, rows in _graph_rows(graphs).items():
+        manifest.graph_files[table] = _write(store, f"{table}.parquet", table, rows, dtype)
+    for shard, first in enumerate(range(0, len(samples), shard_size)):
+        part = samples[first : first + shard_size]
+        files = {}
+        for table in SHARD_TABLES:
+            rows = [row for s in part for row in _sample_rows(s, keep, detail, parameter_vertices)[table]]
+            if rows:
+                files[table] = _write(store, f"{table}/shard={shard:05d}/part-0.parquet", table, rows, dtype)
+        manifest.shards.append(Shard(shard, first, len(part), files))
+    write_manifest(store, manifest)
+    return store
+
+
+def edit_manifest(store: Path, **changes: object) -> None:
+    """Change fields of a manifest on disk."""
+    path = store / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

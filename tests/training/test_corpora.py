@@ -1,0 +1,128 @@
+"""Prose out of documentation and out of text files of several layouts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.corpora import (
+    PYTHON_DOCS,
+    CorpusError,
+    load_corpus,
+    python_docs,
+    sentences_of_text,
+    split_sentences,
+    tokenize,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Don't panic, e.g. in sys.path!", "don't panic , e.g. in sys.path !"),
+        ("A state-of-the-art 1,000.5 kg (U.S.)...", "a state-of-the-art 1,000.5 kg ( u.s. ) ..."),
+        ("the <unk> 's four @-@ lane 1 @,@ 000 road", "the <unk> 's four @-@ lane 1 @,@ 000 road"),
+        ("'s and 'same'", "'s and ' same '"),
+        (" \t", ""),
+    ],
+)
+def test_tokens(text: str, tokens: str) -> None:
+    assert " ".join(tokenize(text)) == tokens
+
+
+def test_case_is_kept_on_request() -> None:
+    assert tokenize("The Cat", lowercase=False) == ["The", "Cat"]
+
+
+@given(st.text())
+def test_tokenising_tokens_changes_nothing(text: str) -> None:
+    tokens = tokenize(text)
+    assert tokenize(" ".join(tokens)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("paragraph", "sentences"),
+    [
+        ("One. Two! Is it? 4 are.", ["One.", "Two!", "Is it?", "4 are."]),
+        ("See e.g. Foo and J. Doe. It ends (here.) Next.", ["See e.g. Foo and J. Doe.", "It ends (here.)", "Next."]),
+        ("the end . and on . ", ["the end .", "and on ."]),
+        ('He said " stop . " Then he left .', ['He said " stop . "', "Then he left ."]),
+        ("version 3.11 is out. fine", ["version 3.11 is out. fine"]),
+        ("", []),
+    ],
+)
+def test_sentences_of_a_paragraph(paragraph: str, sentences: list[str]) -> None:
+    assert split_sentences(paragraph) == sentences
+
+
+def test_one_sentence_per_line() -> None:
+    assert sentences_of_text("A cat sits.\nA dog runs to Dr. Who.\n") == ["A cat sits.", "A dog runs to Dr. Who."]
+
+
+def test_one_sentence_per_line_without_stops() -> None:
+    assert sentences_of_text("no it was n't\nthey sold shares\n") == ["no it was n't", "they sold shares"]
+
+
+def test_a_paragraph_per_line_with_headings_as_in_wikitext() -> None:
+    text = (
+        " \n = Crab = \n \n It is big . It is blue . \n = = Use = = \n \n It may grow . They eat it . It is <unk> . \n"
+    )
+    expected = ["It is big .", "It is blue .", "It may grow .", "They eat it .", "It is <unk> ."]
+    assert sentences_of_text(text) == expected
+
+
+def test_paragraphs_broken_into_lines() -> None:
+    text = "It was the best of\ntimes. It was the\nworst of times.\n\nIt was the age of\nwisdom.\n"
+    expected = ["It was the best of times.", "It was the worst of times.", "It was the age of wisdom."]
+    assert sentences_of_text(text) == expected
+
+
+def test_python_docs_is_prose() -> None:
+    sentences = python_docs()
+    assert len(sentences) > 500
+    assert len(set(sentences)) == len(sentences)
+    for sentence in sentences:
+        assert re.match(r"\(?\w", sentence)
+        assert re.search(r"[.!?][')]*$", sentence)
+        assert not re.search(r'::=|>>>|==|[{}<>|"`]|\w\(|\n', sentence)
+    tokens = [token for sentence in sentences for token in tokenize(sentence)]
+    assert tokens.count("the") / len(tokens) > 0.04  # as in English
+
+
+def test_python_docs_is_the_same_each_time() -> None:
+    assert load_corpus(PYTHON_DOCS) == load_corpus(PYTHON_DOCS)
+
+
+def test_every_tenth_sentence_is_held_out(corpus_file: Path) -> None:
+    corpus = load_corpus(str(corpus_file))
+    lines = [tokenize(line) for line in corpus_file.read_text(encoding="utf-8").splitlines()]
+    assert corpus.held_out == lines[9::10]
+    assert len(corpus.train) + len(corpus.held_out) == len(lines)
+    assert corpus.fingerprint != load_corpus(str(corpus_file), held_out_every=5).fingerprint
+
+
+def test_long_sentences_are_left_out(corpus_file: Path) -> None:
+    corpus = load_corpus(str(corpus_file), longest=6)
+    assert max(map(len, corpus.train + corpus.held_out)) == 6
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "One sentence only.\n"])
+def test_too_little_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text(text)
+    with pytest.raises(CorpusError, match="at least 10 are needed"):
+        load_corpus(str(path))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="Did you mean python-docs"):
+        load_corpus("python_docs")
+    with pytest.raises(CorpusError, match="cannot be read"):
+        load_corpus(str(tmp_path))
+    (tmp_path / "latin").write_bytes(b"caf\xe9 au lait")
+    with pytest.raises(CorpusError, match="not UTF-8"):
+        load_corpus(str(tmp_path / "latin"))
