@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporters import kernels
+from exporters.operators.contracts import contraction
 from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, contracted_slots, direct_slots, first_vertex
+from exporters.tape import Call
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -68,19 +71,30 @@ def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]
         low = high
 
 
-def conservation_error(recording: Recording) -> float:
-    """The largest |sum of contributions - gradient| / sum of |contributions| over all vertices but the loss.
+def total_edges(recording: Recording) -> int:
+    """The number of edges, counted from the structure alone."""
+    total = 0
+    for call in recording.tape.calls:
+        for slot, x in enumerate(call.inputs):
+            if x is None or x.vertices is None or call.primitive.kind == "copies":
+                continue
+            total += fan_out(call, slot) * int((x.vertices >= 0).sum())
+    return total
 
-    The plain route through all edges, summed in float64.
-    """
-    total, size = np.zeros(recording.n_vertices), np.zeros(recording.n_vertices)
-    for edges in edge_blocks(recording):
-        contribution = edges.contribution.astype(np.float64)
-        total += np.bincount(edges.src, contribution, len(total))
-        size += np.bincount(edges.src, np.abs(contribution), len(size))
-    difference = np.abs(total - recording.gradients)
-    difference[recording.loss_vertex] = 0.0
-    return float(np.max(difference / np.maximum(size, np.finfo(recording.gradients.dtype).tiny)))
+
+def fan_out(call: Call, slot: int) -> int:
+    """Targets of one element of an operand, all elements alike (a broadcast one has a target in every repetition)."""
+    x = call.inputs[slot]
+    assert x is not None
+    if call.primitive.kind == "reduces":
+        return 1
+    if call.primitive.kind == "elementwise":
+        return call.output.data.numel() // max(x.data.numel(), 1)
+    a, b = call.inputs
+    assert a is not None
+    assert b is not None
+    c = contraction(a.data, b.data, slot)
+    return c.z * prod(c.batch) * c.x * c.y // max(x.data.numel(), 1)
 
 
 def _slots(recording: Recording) -> list[_Slot]:

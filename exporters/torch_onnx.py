@@ -53,9 +53,8 @@ def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 def export(model: nn.Module, inputs: Mapping[str, Tensor]) -> Exported:
     """Export `model(**inputs)`, every axis but the batch axis dynamic where the model allows it.
 
-    Raises ModelError when torch cannot export the model, or when its output is not one floating-point scalar.
+    Raises ModelError when torch cannot export the model.
     """
-    _check_scalar(model, inputs)
     program = _export_program(model, inputs)
     model_ir = program.model
     parameters, aliases = _parameter_names(model, set(model_ir.graph.initializers))
@@ -63,13 +62,14 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor]) -> Exported:
     return Exported(ir.serde.serialize_model(model_ir), parameters, aliases)
 
 
-def _check_scalar(model: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        output = model(**inputs)
+def check_scalar(output: object) -> None:
+    """Raise ModelError unless `output` is one floating-point scalar that has a gradient."""
     if not isinstance(output, Tensor):
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
+    elif not output.requires_grad:
+        got = "a scalar that does not depend on the parameters"
     else:
         return
     raise ModelError(

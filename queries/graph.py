@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queries.schema import StoreError
 
 if TYPE_CHECKING:
-    import duckdb
     import numpy as np
     from numpy.typing import NDArray
+
+
+Fetch = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]  # a statement and its values -> rows
 
 
 class Node(NamedTuple):
@@ -102,28 +104,26 @@ class Graph:
         return nodes
 
 
-def read_graph(connection: duckdb.DuckDBPyConnection, graph: int) -> Graph:
+def read_graph(fetch: Fetch, graph: int) -> Graph:
     """Read one graph of a store; a number the store does not have raises StoreError."""
-    row = connection.execute(
-        "select n_parameters, n_vertices, loss_vertex from graphs where graph = ?", [graph]
-    ).fetchone()
-    if row is None:
+    rows = fetch("select n_parameters, n_vertices, loss_vertex from graphs where graph = ?", [graph])
+    if not rows:
         raise StoreError(f"the store has no graph {graph}.")
-    nodes = connection.execute(
+    nodes = fetch(
         "select node, op_type, kind, name, module, role, component, layer, step "
         "from nodes where graph = ? order by node",
         [graph],
-    ).fetchall()
-    tensors = connection.execute(
+    )
+    tensors = fetch(
         "select tensor, name, kind, shape, axis_names, node, first_vertex, size, aliases "
         "from tensors where graph = ? order by tensor",
         [graph],
-    ).fetchall()
+    )
     return Graph(
         graph,
-        n_parameters=row[0],
-        n_vertices=row[1],
-        loss_vertex=row[2],
+        n_parameters=rows[0][0],
+        n_vertices=rows[0][1],
+        loss_vertex=rows[0][2],
         nodes=tuple(Node(*node) for node in nodes),
         tensors=tuple(
             Tensor(t[0], t[1], t[2], tuple(t[3] or ()), tuple(t[4] or ()), t[5], t[6], t[7], tuple(t[8] or ()))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from queries.graph import Graph, Tensor
+from queries.graph import Fetch, Graph, Tensor
 from queries.names import nearest
 from queries.schema import StoreError
 from queries.slices import selected
@@ -43,11 +42,9 @@ class Groups:
     overlap: bool
 
 
-def read_finest_groups(connection: duckdb.DuckDBPyConnection) -> list[FinestGroup]:
+def read_finest_groups(fetch: Fetch) -> list[FinestGroup]:
     """The store's finest parameter groups, in the order of their names."""
-    rows = connection.execute(
-        "select parameter_group, parameter, slice, size from parameter_groups order by parameter_group"
-    ).fetchall()
+    rows = fetch("select parameter_group, parameter, slice, size from parameter_groups order by parameter_group", ())
     return [FinestGroup(*row) for row in rows]
 
 

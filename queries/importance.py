@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -86,8 +86,7 @@ def _samples(store: Store, sample: int | None) -> list[tuple[int, int]]:
     # (sample, graph) of the recorded samples
     if sample is not None:
         return [(sample, store.graph_of(sample).graph)]
-    rows = store.connection.execute(f"select sample, graph from samples where status = '{OK}' order by sample")
-    return rows.fetchall()
+    return store.fetch(f"select sample, graph from samples where status = '{OK}' order by sample")
 
 
 def _stored_counts(store: Store, question: Question) -> pa.Table:
@@ -131,7 +130,7 @@ def _stored_counts(store: Store, question: Question) -> pa.Table:
 def _resolve_groups(store: Store, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
     from queries.groups import finest, read_finest_groups, resolve_groups
 
-    stored = read_finest_groups(store.connection)
+    stored = read_finest_groups(store.fetch)
     groups = finest(stored) if question.groups is None else resolve_groups(question.groups, stored, graph)
     if groups.overlap and "parameter_group" not in question.by:
         raise StoreError("the parameter groups overlap, so their sum has no meaning: group by 'parameter_group' too.")
@@ -177,9 +176,9 @@ def _walked_table(sample: int, walked: WalkedSample, question: Question, names: 
     by_group = "parameter_group" in question.by
     counts = {name: getattr(walked, name)[:, present] for name in _COUNTS}
     totals = {name: np.repeat(getattr(walked.totals, name)[:, None], present.size, axis=1) for name in _TOTALS}
-    values = {
-        name: (v if by_group else v.sum(axis=0, keepdims=True)).reshape(-1) for name, v in (counts | totals).items()
-    }
+    values = counts | totals
+    if not by_group:
+        values = {name: value.sum(axis=0) for name, value in values.items()}
     n_groups = len(names) if by_group else 1
     columns: dict[str, pa.Array] = {"sample": pa.array(np.full(n_groups * present.size, sample))}
     if by_group:
@@ -187,9 +186,15 @@ def _walked_table(sample: int, walked: WalkedSample, question: Question, names: 
     for i, column in enumerate(question.columns):
         kind = pa.int32() if column in ("layer", "step") else pa.string()
         columns[column] = pa.array([walked.labels[c][i] for c in present] * n_groups, kind)
-    columns |= {name: pa.array(v) for name, v in values.items()}
+    columns |= {name: pa.array(value.reshape(-1)) for name, value in values.items()}
     columns["is_partition"] = pa.array(np.full(n_groups * present.size, walked.is_partition))
     return pa.table(columns)
+
+
+def _query(store: Store, table: pa.Table, name: str, text: str) -> pa.Table:
+    with duckdb_errors("importance failed"):
+        relation = cast("duckdb.DuckDBPyRelation", store.connection.from_arrow(table).query(name, text))
+        return relation.to_arrow_table()
 
 
 def _measures(store: Store, counts: pa.Table, question: Question) -> pa.Table:
@@ -210,9 +215,7 @@ def _measures(store: Store, counts: pa.Table, question: Question) -> pa.Table:
     from counts
     window g as (partition by {group})
     """
-    relation = store.connection.from_arrow(counts)
-    with duckdb_errors("importance failed"):
-        return relation.query("counts", text).to_arrow_table()
+    return _query(store, counts, "counts", text)
 
 
 def _over_samples(store: Store, measures: pa.Table, question: Question) -> pa.Table:
@@ -222,8 +225,7 @@ def _over_samples(store: Store, measures: pa.Table, question: Question) -> pa.Ta
     select *, dense_rank() over (order by {keys}) - 1 as row, dense_rank() over (order by sample) - 1 as column
     from measures
     """
-    with duckdb_errors("importance failed"):
-        placed = store.connection.from_arrow(measures).query("measures", text).to_arrow_table()
+    placed = _query(store, measures, "measures", text)
     row, column = placed["row"].to_numpy(), placed["column"].to_numpy()
     shape = (int(row.max()) + 1, int(column.max()) + 1) if row.size else (0, 0)
     _, first = np.unique(row, return_index=True)

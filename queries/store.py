@@ -16,6 +16,7 @@ from queries.schema import OK, Manifest, StoreError, check_files, read_manifest
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from queries.path import Path as TracedPath
     from queries.verify import Check
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
     from queries.walks import SampleWalk
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: str | Path, *, check: bool = True) -> Store:
     """Open the graph store in the folder `path` for reading.
 
-    Raises StoreError when the folder is no store, is of another format version, or lacks a file of its manifest.
+    Raises StoreError when the folder is no store, is of another format version, or, unless `check` is off, when a file
+    of its manifest is missing or has another size.
     """
     folder = Path(path).absolute()
     manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    if check:
+        check_files(folder, manifest)
     return Store(folder, manifest)
 
 
@@ -81,6 +84,16 @@ class Store:
         with duckdb_errors("the SQL failed"):
             return relation.to_arrow_table()
 
+    def fetch(self, text: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one of this package's own statements; an error of DuckDB's raises StoreError."""
+        with duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where"):
+            return self.connection.execute(text, list(params)).fetchall()
+
+    def arrays(self, text: str, params: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
+        """All rows of one of this package's own statements as an array per column."""
+        with duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where"):
+            return self.connection.execute(text, list(params)).fetchnumpy()
+
     def query(self, name: str, **params: object) -> duckdb.DuckDBPyRelation:
         """Answer a question of the query library, `queries()`, with the values of its parameters."""
         query = load_query(name)
@@ -93,20 +106,19 @@ class Store:
     def graph(self, graph: int) -> Graph:
         """The operators and tensors of one graph."""
         if graph not in self._graphs:
-            self._graphs[graph] = read_graph(self.connection, graph)
+            self._graphs[graph] = read_graph(self.fetch, graph)
         return self._graphs[graph]
 
     def graph_of(self, sample: int) -> Graph:
         """The graph of a sample; StoreError when the sample is not in the store or was not recorded."""
-        row = self.connection.execute(
-            "select graph, status, message from samples where sample = ?", [sample]
-        ).fetchone()
-        if row is None:
-            (n,) = self.connection.execute("select count(*) from samples").fetchone() or (0,)
+        found = self.fetch("select graph, status, message from samples where sample = ?", [sample])
+        if not found:
+            ((n,),) = self.fetch("select count(*) from samples")
             raise StoreError(f"the store has no sample {sample}; it holds {n} samples, numbered from 0.")
-        if row[1] != OK:
-            raise StoreError(f"sample {sample} was not recorded: {row[1]}{f' ({row[2]})' if row[2] else ''}.")
-        return self.graph(row[0])
+        graph, status, message = found[0]
+        if status != OK:
+            raise StoreError(f"sample {sample} was not recorded: {status}{f' ({message})' if message else ''}.")
+        return self.graph(graph)
 
     def table_of(self, sample: int, table: str) -> str:
         """What to put behind `from` to read a table of shards for one sample: its shard's file, not all of them."""

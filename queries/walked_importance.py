@@ -65,10 +65,12 @@ def label(members: Members) -> Labelled:
 
 def _whole_entries(at: SampleWalk, groups: Groups) -> Entries:
     # A finest group may be in several groups, or in none.
+    of = at.entries
     pieces = []
     for group, finest in groups.whole:
-        inside = np.flatnonzero(at.entries.group == finest)
-        pieces.append(Entries(np.full(inside.size, group, np.int32), *(column[inside] for column in at.entries[1:])))
+        inside = np.flatnonzero(of.group == finest)
+        number = np.full(inside.size, group, np.int32)
+        pieces.append(Entries(number, of.vertex[inside], of.paths[inside], of.weight[inside]))
     return _joined(pieces)
 
 
@@ -78,16 +80,18 @@ def _joined(pieces: list[Entries]) -> Entries:
         return Entries(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0))
     group = np.concatenate([piece.group for piece in pieces])
     order = np.argsort(group, kind="stable")
-    vertex, paths, weight = (np.concatenate([piece[i] for piece in pieces])[order] for i in (1, 2, 3))
-    return Entries(group[order], vertex, paths, weight)
+    vertex = np.concatenate([piece.vertex for piece in pieces])
+    paths = np.concatenate([piece.paths for piece in pieces])
+    weight = np.concatenate([piece.weight for piece in pieces])
+    return Entries(group[order], vertex[order], paths[order], weight[order])
 
 
 def _stored_totals(store: Store, at: SampleWalk) -> dict[str, PartTotals]:
-    rows = store.connection.execute(
+    rows = store.fetch(
         "select parameter_group, parameters, traced, dead, absent, traced_gradient_l1 "
         f"from {store.table_of(at.sample, 'path_totals')} where method = ? and sample = ?",
         [at.method, at.sample],
-    ).fetchall()
+    )
     return {row[0]: PartTotals(*row[1:]) for row in rows}
 
 

@@ -50,11 +50,11 @@ def _traced_edges(
     store: Store, sample: int, method: str, graph: Graph, first: int, end: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # The vertices in [first, end) that have an edge, and where their traced edge leads, -1 where it is dead.
-    rows = store.connection.execute(
+    rows = store.arrays(
         f"select src, dst, contribution from {store.table_of(sample, 'best_edges')} "
         "where method = ? and sample = ? and rank = 1 and src >= ? and src < ? order by src",
         [method, sample, first, end],
-    ).fetchnumpy()
+    )
     src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
     forward = (dst > src) & (dst >= graph.n_parameters) & (dst < graph.n_vertices)
     if not forward.all() or (np.diff(src) <= 0).any():
@@ -75,11 +75,11 @@ def read_walk(store: Store, sample: int, method: str) -> Walk:
 
 def read_entries(store: Store, sample: int, method: str, names: list[str], graph: Graph) -> Entries:
     """The stored entries of a sample, with groups numbered by their place in `names`."""
-    rows = store.connection.execute(
+    rows = store.arrays(
         f"select parameter_group, vertex, paths, gradient_l1 from {store.table_of(sample, 'entries')} "
         "where method = ? and sample = ? order by parameter_group, vertex",
         [method, sample],
-    ).fetchnumpy()
+    )
     number = {name: i for i, name in enumerate(names)}
     group = np.array([number.get(name, -1) for name in rows["parameter_group"]], np.int32)
     vertex = np.asarray(rows["vertex"], np.int64)
@@ -93,7 +93,7 @@ def sample_walk(store: Store, sample: int, method: str) -> SampleWalk:
     kept = store.walks
     if (method, sample) not in kept:
         graph = store.graph_of(sample)
-        names = [group.name for group in read_finest_groups(store.connection)]
+        names = [group.name for group in read_finest_groups(store.fetch)]
         entries = read_entries(store, sample, method, names, graph)
         kept[method, sample] = SampleWalk(sample, method, graph, read_walk(store, sample, method), entries)
         while len(kept) > _KEPT:
@@ -101,17 +101,20 @@ def sample_walk(store: Store, sample: int, method: str) -> SampleWalk:
     return kept[method, sample]
 
 
-def read_starts(store: Store, sample: int, method: str, first: int, size: int) -> Starts:
-    """The traced edges of parameter vertices [first, first + size).
+def read_starts(store: Store, sample: int, method: str, first: int, size: int, *, weighted: bool = True) -> Starts:
+    """The traced edges of parameter vertices [first, first + size); not `weighted`, the weights are nan.
 
-    Raises StoreError when the store was dumped without the gradients of parameters, which weigh the paths.
+    Raises StoreError when weights are wanted of a store that was dumped without the gradients of parameters.
     """
-    vertex, following = _traced_edges(store, sample, method, store.graph_of(sample), first, first + size)
-    rows = store.connection.execute(
+    graph = store.graph_of(sample)
+    vertex, following = _traced_edges(store, sample, method, graph, first, first + size)
+    if not weighted:
+        return Starts(vertex, following, np.full(vertex.size, np.nan))
+    rows = store.arrays(
         f"select vertex, gradient from {store.table_of(sample, 'vertices')} "
         "where sample = ? and vertex >= ? and vertex < ? order by vertex",
         [sample, first, first + size],
-    ).fetchnumpy()
+    )
     if not np.array_equal(rows["vertex"], vertex):
         raise StoreError(
             "a parameter group that cuts a stored group needs the gradient of every parameter, which this store was "

@@ -134,9 +134,7 @@ class DrawnSample:
 
     def ranked(self, vertex: int) -> list[Edge]:
         edges = [e for e in self.edges if e.src == vertex]
-        return sorted(
-            edges, key=lambda e: (-abs(self.contribution(e)), self.graph.node_of(e.dst), e.slot, e.dst)
-        )
+        return sorted(edges, key=lambda e: (-abs(self.contribution(e)), self.graph.node_of(e.dst), e.slot, e.dst))
 
     def path(self, vertex: int) -> tuple[list[int], str]:
         """The vertices after `vertex` on its path, and why it ends: 'loss', 'dead' or 'absent'."""

@@ -1,0 +1,39 @@
+"""The exported model with each node's component written into it, for Netron and other ONNX tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from exporters.recorder import Recording
+from queries.schema import replace_file
+
+COMPONENT = "gradtrace.component"
+_LARGE = 1 << 30  # bytes from which tensors go to a file of their own; protobuf ends at twice that
+
+
+def annotate(model: onnx.ModelProto, recording: Recording) -> onnx.ModelProto:
+    """A copy of `model` whose nodes name their components (a recurrent layer: all of its gates)."""
+    components: dict[str, list[str]] = {}
+    for call in recording.tape.calls:
+        found = components.setdefault(call.label.name, [])
+        if call.label.component not in found and call.primitive.kind != "copies":
+            found.append(call.label.component)
+    annotated = onnx.ModelProto()
+    annotated.CopyFrom(model)
+    for node in annotated.graph.node:
+        names = components.get(node.output[0], [])
+        if names:
+            node.metadata_props.append(onnx.StringStringEntryProto(key=COMPONENT, value=", ".join(names)))
+    return annotated
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model; a large one keeps its tensors in `PATH.data` beside it."""
+    if model.ByteSize() < _LARGE:
+        replace_file(path, model.SerializeToString())
+        return
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)  # onnx would append to it
+    onnx.save(model, path, save_as_external_data=True, location=data.name)

@@ -1,0 +1,202 @@
+"""A recording as rows of the store's tables (queries/schema.py), in blocks of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exporters.edges import EdgeBlock
+from exporters.recorder import Recording
+from exporters.sweep import BestEdges
+
+Ints = NDArray[Any]
+
+ROWS = 1 << 20  # rows made at a time
+
+
+@dataclass(frozen=True)
+class GraphIndex:
+    """What the rows of every sample of one graph share.
+
+    tensor_of, node_of: V, the tensor of each vertex and the operator that computes it (-1 for parameters and inputs)
+    """
+
+    graph: int
+    tensor_of: NDArray[np.int32]
+    node_of: NDArray[np.int32]
+
+
+def index_graph(recording: Recording, graph: int) -> GraphIndex:
+    """The index of a recording's graph."""
+    tensors = recording.vertex_tensors()
+    sizes = [t.size for _, t in tensors]
+    numbers = np.array([i for i, _ in tensors], dtype=np.int32)
+    nodes = np.array([-1 if t.node is None else t.node for _, t in tensors], dtype=np.int32)
+    return GraphIndex(graph, np.repeat(numbers, sizes), np.repeat(nodes, sizes))
+
+
+def graph_row(recording: Recording, graph: int, fingerprint: str, conservation_error: float) -> dict[str, Any]:
+    """The row of `graphs`."""
+    return {
+        "graph": graph,
+        "fingerprint": fingerprint,
+        "n_nodes": len(recording.tape.calls),
+        "n_tensors": len(recording.tape.tensors),
+        "n_parameters": recording.n_parameters,
+        "n_vertices": recording.n_vertices,
+        "loss_vertex": recording.loss_vertex,
+        "conservation_error": conservation_error,
+    }
+
+
+def node_rows(recording: Recording, graph: int) -> list[dict[str, Any]]:
+    """The rows of `nodes`: every primitive operator, copies included."""
+    return [
+        {
+            "graph": graph,
+            "node": call.order,
+            "op_type": call.primitive.name,
+            "kind": call.primitive.kind,
+            "name": call.label.name,
+            "module": call.label.module,
+            "role": call.label.role or None,
+            "component": call.label.component,
+            "layer": call.label.layer,
+            "step": call.label.step,
+            "order": call.order,
+        }
+        for call in recording.tape.calls
+    ]
+
+
+def tensor_rows(recording: Recording, graph: int, aliases: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The rows of `tensors`: every differentiable tensor; a copy has no vertices of its own."""
+    return [
+        {
+            "graph": graph,
+            "tensor": i,
+            "name": tensor.name,
+            "kind": tensor.kind,
+            "shape": list(tensor.value.shape),
+            "axis_names": tensor.axis_names or [None] * len(tensor.value.shape),
+            "node": tensor.node,
+            "first_vertex": tensor.first_vertex,
+            "size": tensor.size,
+            "aliases": list(aliases.get(tensor.name, [])),
+        }
+        for i, tensor in enumerate(recording.tape.tensors)
+    ]
+
+
+def component_rows(recording: Recording) -> list[dict[str, Any]]:
+    """The default components of this graph: one row each for (module, layer, role)."""
+    labels = {c.label.component: c.label for c in recording.tape.calls if c.primitive.kind != "copies"}
+    return [
+        {"component": name, "module": label.module, "role": label.role or None, "layer": label.layer}
+        for name, label in labels.items()
+    ]
+
+
+def vertex_tables(
+    recording: Recording, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
+) -> Iterator[pa.Table]:
+    """`vertices`: value and gradient of the wanted vertices (V booleans)."""
+    for start in range(0, len(wanted), ROWS):
+        chosen = start + np.flatnonzero(wanted[start : start + ROWS])
+        if len(chosen):
+            yield pa.table(
+                {
+                    "sample": _constant(sample, len(chosen), pa.int64()),
+                    "graph": _constant(index.graph, len(chosen), pa.int32()),
+                    "vertex": chosen,
+                    "tensor": index.tensor_of[chosen],
+                    "value": recording.values[chosen],
+                    "gradient": recording.gradients[chosen],
+                }
+            )
+
+
+def node_gradient_table(recording: Recording, index: GraphIndex, sample: int) -> pa.Table:
+    """`node_gradients`: norms of every vertex tensor's values and gradients."""
+    rows = []
+    for number, tensor in recording.vertex_tensors():
+        assert tensor.first_vertex is not None
+        span = slice(tensor.first_vertex, tensor.first_vertex + tensor.size)
+        row: dict[str, Any] = {"node": tensor.node, "tensor": number, "n": tensor.size}
+        for name, numbers in (("value", recording.values[span]), ("gradient", recording.gradients[span])):
+            row.update({f"{name}_{norm}": found for norm, found in _norms(numbers).items()})
+        rows.append({"sample": sample, "graph": index.graph, **row})
+    return pa.Table.from_pylist(rows)
+
+
+def _norms(numbers: NDArray[Any]) -> dict[str, float]:
+    if numbers.size == 0:
+        return {"l1": 0.0, "l2": 0.0, "max": 0.0, "zeros": 0.0}
+    sizes = np.abs(numbers, dtype=np.float64)
+    return {
+        "l1": float(sizes.sum()),
+        "l2": float(np.sqrt(np.square(sizes).sum())),
+        "max": float(sizes.max()),
+        "zeros": float(np.mean(sizes == 0.0)),
+    }
+
+
+def best_edge_tables(
+    best: BestEdges, index: GraphIndex, sample: int, method: str
+) -> Iterator[pa.Table]:
+    """`best_edges`: a row for each place of the table that holds an edge."""
+    n_vertices, keep = best.target.shape
+    for start in range(0, n_vertices, ROWS // keep):
+        block = slice(start, start + ROWS // keep)
+        row, rank = np.nonzero(best.target[block] >= 0)
+        if len(row) == 0:
+            continue
+        row += start
+        target = best.target[row, rank]
+        yield pa.table(
+            {
+                "method": _label(method, len(row)),
+                "sample": _constant(sample, len(row), pa.int64()),
+                "graph": _constant(index.graph, len(row), pa.int32()),
+                "src": row,
+                "rank": (rank + 1).astype(np.int16),
+                "dst": target,
+                "src_tensor": index.tensor_of[row],
+                "dst_tensor": index.tensor_of[target],
+                "slot": best.slot[row, rank],
+                "derivative": best.derivative[row, rank],
+                "contribution": best.score[row, rank],
+                "score": best.score[row, rank],
+            }
+        )
+
+
+def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:
+    """`edges`: one block of all edges."""
+    n = len(edges.src)
+    return pa.table(
+        {
+            "sample": _constant(sample, n, pa.int64()),
+            "graph": _constant(index.graph, n, pa.int32()),
+            "src": edges.src,
+            "dst": edges.dst,
+            "src_tensor": index.tensor_of[edges.src],
+            "dst_tensor": index.tensor_of[edges.dst],
+            "slot": edges.slot,
+            "derivative": edges.derivative,
+            "contribution": edges.contribution,
+        }
+    )
+
+
+def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), n)
+
+
+def _label(value: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), n), pa.array([value]))

@@ -1,0 +1,152 @@
+"""A model ready to record samples of any shape: exports when a shape needs it, and checks every export against torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from exporters.graph import read_graph
+from exporters.models import ModelError, SampleError
+from exporters.recorder import Recorder, Recording, compare_gradients
+from exporters.torch_onnx import check_scalar, export, for_tracing
+
+# largest relative difference between the export's gradients and torch's own
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class TracedModel(Protocol):
+    """What a dump needs of a model, whether it came from torch or as a file."""
+
+    name: str
+    model: onnx.ModelProto  # as first exported
+    aliases: dict[str, list[str]]  # other names of tied parameters
+
+    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+        """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes when the model's operators or any number of its parameters change."""
+        ...
+
+
+class TorchModel:
+    """A torch module. Exports are kept: one for all lengths where the model allows it, one per shape where it does not."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype, name: str = "model") -> None:
+        self.name = name
+        self.aliases: dict[str, list[str]] = {}
+        self._module = for_tracing(module, dtype)
+        self._dtype = dtype
+        self._recorders: list[Recorder] = []
+        self._of_shape: dict[Shapes, Recorder] = {}
+        self._first: onnx.ModelProto | None = None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        if self._first is None:
+            raise ModelError("the model has not been exported yet: record a sample first")
+        return self._first
+
+    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+        """See TracedModel. A shape seen for the first time is compared with torch: loss and every gradient."""
+        inputs = {n: x.to(self._dtype) if x.is_floating_point() else x for n, x in inputs.items()}
+        shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
+        if shapes in self._of_shape:
+            return self._of_shape[shapes].record(inputs, n_tokens)
+        reference = self._reference(inputs)
+        for recorder in self._recorders:
+            try:
+                recording = self._checked(recorder, inputs, n_tokens, reference)
+            except (ModelError, SampleError):
+                continue  # an export for another length: make one for this shape
+            self._of_shape[shapes] = recorder
+            return recording
+        recorder = self._export(inputs)
+        recording = self._checked(recorder, inputs, n_tokens, reference)
+        if recording.is_finite():  # otherwise the comparison said nothing
+            self._recorders.append(recorder)
+            self._of_shape[shapes] = recorder
+        return recording
+
+    def fingerprint(self) -> str:
+        """See TracedModel."""
+        return _fingerprint(self.model, dict(self._module.state_dict()))
+
+    def _reference(self, inputs: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
+        """torch's own loss and parameter gradients."""
+        try:
+            output = self._module(**inputs)
+        except (IndexError, ValueError, TypeError, RuntimeError) as error:
+            raise SampleError(f"the model's forward failed on this sample: {str(error).splitlines()[0]}") from error
+        check_scalar(output)
+        parameters = dict(self._module.named_parameters())
+        found = torch.autograd.grad(
+            output.reshape(()), list(parameters.values()), allow_unused=True, materialize_grads=True
+        )
+        return float(output.detach()), dict(zip(parameters, found, strict=True))
+
+    def _checked(
+        self,
+        recorder: Recorder,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int,
+        reference: tuple[float, dict[str, Tensor]],
+    ) -> Recording:
+        """A recording compared with torch; where both are not finite, that is the sample's affair, not the export's."""
+        loss, gradients = reference
+        recording = recorder.record(inputs, n_tokens)
+        finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in gradients.values())
+        if finite or recording.is_finite():
+            compare_gradients(recording, loss, gradients, TOLERANCE[self._dtype])
+        return recording
+
+    def _export(self, inputs: Mapping[str, Tensor]) -> Recorder:
+        exported = export(self._module, inputs)
+        if self._first is None:
+            self._first = exported.model
+            self.aliases = exported.aliases
+        return Recorder(read_graph(exported.model, self._dtype, exported.parameters), self._dtype)
+
+
+class OnnxModel:
+    """An .onnx file with one floating-point scalar output. Its floating-point initializers are the parameters."""
+
+    def __init__(self, path: Path, dtype: torch.dtype) -> None:
+        self.name = path.stem
+        self.aliases: dict[str, list[str]] = {}
+        try:
+            self.model = onnx.load(path)
+        except Exception as error:  # onnx raises protobuf's own types for a damaged file
+            raise ModelError(f"{path} cannot be read as ONNX: {error}") from error
+        self._recorder = Recorder(read_graph(self.model, dtype), dtype)
+
+    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+        """See TracedModel."""
+        return self._recorder.record(inputs, n_tokens)
+
+    def fingerprint(self) -> str:
+        """See TracedModel."""
+        return _fingerprint(self.model, self._recorder.graph.parameters)
+
+
+def _fingerprint(model: onnx.ModelProto, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(np.ascontiguousarray(tensor.detach().numpy()).tobytes())
+    for node in model.graph.node:
+        digest.update(f"{node.op_type} {list(node.input)} {list(node.output)}".encode())
+        for attribute in node.attribute:
+            digest.update(attribute.SerializeToString(deterministic=True))
+    return digest.hexdigest()[:32]

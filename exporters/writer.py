@@ -1,0 +1,222 @@
+"""Writing a graph store: shards that appear whole or not at all, and a manifest that names only what is finished.
+
+A shard's files are written under temporary names, flushed to the disk, renamed, and only then entered in the manifest, which
+is itself replaced atomically. Whatever the manifest does not name is the rest of an interrupted dump and is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from queries.schema import (
+    GRAPH_TABLES,
+    MANIFEST,
+    SHARD_TABLES,
+    Manifest,
+    Shard,
+    StoredFile,
+    StoreError,
+    check_files,
+    read_manifest,
+    replace_file,
+    table_schema,
+    write_manifest,
+)
+
+ROW_GROUP = 262_144
+TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too
+_IDS = ("src", "dst", "vertex")
+_LOCK = ".lock"
+
+
+class StoreWriter:
+    """Creates or continues the store in `folder`. Use as a context manager: it holds the store's lock.
+
+    Raises StoreError when the folder holds something else, or a store of another model, other samples or settings.
+    """
+
+    def __init__(self, folder: Path, wanted: Manifest) -> None:
+        self.folder = folder
+        self._wanted = wanted
+        self._lock: IO[bytes] | None = None
+        self.manifest = wanted
+
+    def __enter__(self) -> StoreWriter:
+        new = not (self.folder / MANIFEST).exists()
+        if new and self.folder.is_dir() and any(p.name != _LOCK and not _ours(p) for p in self.folder.iterdir()):
+            raise StoreError(f"{self.folder} is not empty and holds no graph store. Choose another folder for --out.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / _LOCK).open("wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"another dump is writing {self.folder}. Wait for it, or choose another folder.") from error
+        if new:
+            write_manifest(self.folder, self.manifest)
+        else:
+            self.manifest = read_manifest(self.folder)
+            _check_same(self.folder, self.manifest, self._wanted)
+            check_files(self.folder, self.manifest)
+        self._remove_unlisted()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def write_graph_table(self, table: str, rows: pa.Table) -> None:
+        """Replace one of GRAPH_TABLES; rows are only ever added, so the manifest of before remains true."""
+        buffer = BytesIO()
+        pq.write_table(rows.cast(GRAPH_TABLES[table]), buffer, compression="zstd")
+        name = f"{table}.parquet"
+        replace_file(self.folder / name, buffer.getvalue())
+        self.manifest.graph_files[table] = StoredFile(name, rows.num_rows, len(buffer.getvalue()))
+
+    @contextmanager
+    def shard(self, number: int, first: int, count: int) -> Iterator[ShardWriter]:
+        """Write the tables of samples [first, first + count); finished when the block ends without an error."""
+        writer = ShardWriter(self.folder, number, self.manifest.dtype)
+        try:
+            yield writer
+            files = writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+        self.manifest.shards.append(Shard(number, first, count, files))
+        write_manifest(self.folder, self.manifest)
+
+    def finish(self) -> None:
+        """Say in the manifest that every sample is in."""
+        self.manifest.complete = True
+        write_manifest(self.folder, self.manifest)
+
+    def _remove_unlisted(self) -> None:
+        """Remove what an interrupted dump left behind."""
+        listed = {file.path for file in self.manifest.all_files()}
+        for path in self.folder.rglob("*"):
+            relative = path.relative_to(self.folder).as_posix()
+            if path.is_file() and _ours(path) and relative not in listed:
+                path.unlink()
+        for table in SHARD_TABLES:
+            for folder in (self.folder / table).glob("shard=*"):
+                if not any(folder.iterdir()):
+                    shutil.rmtree(folder)
+
+
+class ShardWriter:
+    """The open Parquet files of one shard, one per table that has rows."""
+
+    def __init__(self, folder: Path, number: int, dtype: str) -> None:
+        self._folder = folder
+        self._number = number
+        self._dtype = dtype
+        self._open: dict[str, tuple[Path, IO[bytes], pq.ParquetWriter]] = {}
+        self._rows: dict[str, int] = {}
+        self._renamed: list[Path] = []
+
+    def write(self, table: str, rows: pa.Table) -> None:
+        """Append rows, which must continue the table's order (schema.GRAIN)."""
+        schema = table_schema(table, self._dtype)
+        if table not in self._open:
+            self._open[table] = self._create(table, schema)
+        self._open[table][2].write_table(rows.cast(schema), row_group_size=ROW_GROUP)
+        self._rows[table] = self._rows.get(table, 0) + rows.num_rows
+
+    def bytes_written(self) -> int:
+        """Bytes of all files so far."""
+        return sum(file.tell() for _, file, _ in self._open.values())
+
+    def finish(self) -> dict[str, StoredFile]:
+        """Flush, rename, and describe the files."""
+        files = {}
+        for table, (path, file, writer) in self._open.items():
+            writer.close()
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            final = path.with_name(path.name.removesuffix(TEMPORARY))
+            path.replace(final)
+            self._renamed.append(final)
+            _sync_folder(final.parent)
+            relative = final.relative_to(self._folder).as_posix()
+            files[table] = StoredFile(relative, self._rows[table], final.stat().st_size)
+        return files
+
+    def discard(self) -> None:
+        """Remove everything that this shard wrote."""
+        for path, file, _ in self._open.values():
+            file.close()  # the Parquet writer is left unclosed: its footer may be what does not fit on the disk
+            path.unlink(missing_ok=True)
+        for path in self._renamed:
+            path.unlink(missing_ok=True)
+
+    def _create(self, table: str, schema: pa.Schema) -> tuple[Path, IO[bytes], pq.ParquetWriter]:
+        folder = self._folder / table / f"shard={self._number:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"part-0.parquet{TEMPORARY}"
+        file = path.open("wb")
+        return path, file, pq.ParquetWriter(file, schema, **_encoding(table, schema))
+
+
+def _encoding(table: str, schema: pa.Schema) -> dict[str, object]:
+    """Sorted ids as differences, floats byte by byte, everything else by dictionary; measured at 3.4 bytes an edge."""
+    encodings = {}
+    for column in schema:
+        if column.name in _IDS:
+            encodings[column.name] = "DELTA_BINARY_PACKED"
+        elif pa.types.is_floating(column.type):
+            encodings[column.name] = "BYTE_STREAM_SPLIT"
+    return {
+        "compression": "zstd",
+        "compression_level": 1 if table == "edges" else 3,
+        "use_dictionary": [column.name for column in schema if column.name not in encodings],
+        "column_encoding": encodings,
+        "data_page_size": 8 << 20,
+        "max_rows_per_page": 10**9,
+        "write_statistics": True,
+    }
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _ours(path: Path) -> bool:
+    """Whether a dump may have written this path: a table's folder or file, or a temporary file."""
+    tables = (*GRAPH_TABLES, *SHARD_TABLES)
+    return (
+        path.name in tables
+        or path.name.endswith(TEMPORARY)
+        or (path.suffix == ".parquet" and (path.stem in tables or path.stem == "part-0"))
+    )
+
+
+def _check_same(folder: Path, found: Manifest, wanted: Manifest) -> None:
+    """Refuse to mix: the store must hold the same model, samples and settings."""
+    for part in ("model", "samples", "settings"):
+        theirs, ours = getattr(found, part), getattr(wanted, part)
+        different = [key for key in sorted({*theirs, *ours}) if theirs.get(key) != ours.get(key)]
+        if different:
+            got = ", ".join(f"{part} {key} {theirs.get(key)!r}" for key in different)
+            want = ", ".join(f"{ours.get(key)!r}" for key in different)
+            raise StoreError(
+                f"{folder} holds another dump: it has {got}; this command has {want}. "
+                "Choose another folder for --out, or give the same model, samples and settings to continue it."
+            )

@@ -1,0 +1,43 @@
+"""`gradtrace`: the commands, and how their errors are told."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pipeline.commands import asking, building
+
+app = typer.Typer(
+    help="Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    add_completion=False,
+)
+building.register(app)
+asking.register(app)
+
+INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
+    from exporters.models import ModelError, SampleError
+    from queries.schema import StoreError
+
+    try:
+        app()
+    except (ModelError, SampleError, StoreError) as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has seen enough
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept: run the same command again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

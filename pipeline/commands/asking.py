@@ -1,0 +1,219 @@
+"""Commands that ask a graph store: trace, importance, sql, query, queries, info, verify. None of them imports torch."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A graph store: the folder that `dump` wrote.")]
+Formatted = Annotated[Format, typer.Option("--format", help="Format of the rows.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Write the rows to this file instead of stdout.")]
+Sample = Annotated[int, typer.Option("--sample", help="Number of the sample.")]
+Method = Annotated[str, typer.Option("--method", help="Which paths: a method the store was dumped with.")]
+
+# What a table on a terminal has room for; csv, json and parquet carry every column.
+_NARROW = ("samples", "traced", "edge_share", "edge_share_low", "edge_share_high", "mean_edges", "path_rate")
+_NARROW_SAMPLE = ("edges", "paths", "traced", "dead", "absent", "edge_share", "mean_edges", "path_rate")
+
+
+def _print(rows: pa.Table, form: Format, out: Path | None) -> None:
+    from pipeline.output import print_rows
+
+    print_rows(rows, form.value, out)
+
+
+def _read(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    from queries.database import duckdb_errors
+
+    with duckdb_errors("the SQL failed"):
+        return relation.to_arrow_table()
+
+
+def trace(
+    store: StorePath,
+    parameter: Annotated[
+        str, typer.Argument(metavar="PARAMETER", help="One element, as in 'lstm.weight_hh_l0[3,17]'; quote it.")
+    ],
+    sample: Sample = 0,
+    method: Method = "greedy",
+    form: Formatted = Format.TABLE,
+    out: Out = None,
+) -> None:
+    """Follow the path of one parameter from where it enters the graph to the loss.
+
+    Reads STORE; prints one row per vertex on the path.
+
+    Example: gradtrace trace runs/demo 'lstm.weight_hh_l0[3,17]' --sample 2
+    """
+    from queries import open_store
+
+    path = open_store(store).trace(parameter, sample, method)
+    if form is Format.TABLE and out is None:
+        sys.stdout.write(f"{path}\n")
+    else:
+        _print(path.to_arrow(), form, out)
+
+
+def importance(
+    store: StorePath,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Columns of a row, with commas: sample, parameter_group, component; or in place of component any of "
+            "module, role, layer, step, op_type."
+        ),
+    ] = "parameter_group,component",
+    components: Annotated[Path | None, typer.Option(help="TOML file that names components.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="TOML file that names parameter groups.")] = None,
+    sample: Annotated[int | None, typer.Option("--sample", help="One sample only.")] = None,
+    method: Method = "greedy",
+    form: Formatted = Format.TABLE,
+    out: Out = None,
+) -> None:
+    """Rank components by the share of the paths they carry, for each parameter group.
+
+    Reads STORE, and the TOML files; prints one row per combination of --by. Without 'sample' in --by a number is the
+    mean over samples, with its standard deviation and bootstrap interval. A table shows the main columns, the other
+    formats all.
+
+    Example: gradtrace importance runs/demo --by parameter_group,layer --format csv
+    """
+    from queries import open_store
+
+    columns = [column.strip() for column in by.split(",") if column.strip()]
+    rows = _read(
+        open_store(store).importance(columns, components=components, groups=groups, sample=sample, method=method)
+    )
+    if form is Format.TABLE:
+        rows = rows.select([*columns, *(_NARROW_SAMPLE if "sample" in columns else _NARROW)])
+    _print(rows, form, out)
+
+
+def sql(
+    store: StorePath,
+    text: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; - reads it from stdin.")],
+    form: Formatted = Format.TABLE,
+    out: Out = None,
+) -> None:
+    """Answer one SELECT over the tables of a store. It can read the store's files and nothing else.
+
+    Reads STORE; prints the rows. `gradtrace sql STORE "show tables"` lists the tables, `describe TABLE` their columns.
+
+    Example: gradtrace sql runs/demo "select op_type, count(*) from nodes group by all"
+    """
+    from queries import open_store
+
+    _print(open_store(store).rows(sys.stdin.read() if text == "-" else text), form, out)
+
+
+def query(
+    store: StorePath,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A question that `gradtrace queries` lists.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the query.")
+    ] = None,
+    form: Formatted = Format.TABLE,
+    out: Out = None,
+) -> None:
+    """Answer a question of the query library.
+
+    Reads STORE; prints the rows.
+
+    Example: gradtrace query runs/demo token_importance -p sample=3
+    """
+    from queries import StoreError, open_store
+
+    values: dict[str, object] = {}
+    for given in parameter or []:
+        key, equals, value = given.partition("=")
+        if not equals:
+            raise StoreError(f"got -p {given!r}, wanted NAME=VALUE, as in -p sample=0.")
+        values[key.strip()] = value
+    _print(_read(open_store(store).query(name, **values)), form, out)
+
+
+def _signature(query: Any) -> str:
+    return ", ".join(p.name if p.default is None else f"{p.name} = {p.default}" for p in query.parameters)
+
+
+def queries(form: Formatted = Format.TABLE, out: Out = None) -> None:
+    """List the questions of the query library: what each answers, what a row is, its parameters and unit.
+
+    Example: gradtrace queries
+    """
+    import pyarrow as pa
+
+    from queries.library import load_queries
+
+    rows = [
+        {
+            "name": query.name,
+            "parameters": _signature(query),
+            "answers": query.answers,
+            "grain": ", ".join(query.grain),
+            "unit": query.unit,
+        }
+        for query in load_queries().values()
+    ]
+    if form is Format.TABLE:
+        rows = [{name: row[name] for name in ("name", "parameters", "answers")} for row in rows]
+    _print(pa.Table.from_pylist(rows), form, out)
+
+
+def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> None:
+    """Say what a store holds: model, settings, samples, graphs, sizes.
+
+    Reads STORE; prints one row per fact.
+
+    Example: gradtrace info runs/demo
+    """
+    import pyarrow as pa
+
+    from queries import open_store
+    from queries.text import cell
+
+    facts = open_store(store).info()
+    _print(pa.table({"name": list(facts), "value": [cell(value) for value in facts.values()]}), form, out)
+
+
+def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> None:
+    """Check every claim a store makes: files, keys, ranks, conservation, and each path counted again.
+
+    Reads STORE; prints one row per check, and exits with 1 when one fails.
+
+    Example: gradtrace verify runs/demo
+    """
+    import pyarrow as pa
+
+    from queries import open_store
+
+    checks = open_store(store, check=False).verify()
+    names = [check.name for check in checks]
+    verdicts = ["ok" if check.ok else "FAILED" for check in checks]
+    _print(pa.table({"result": verdicts, "check": names, "detail": [check.detail for check in checks]}), form, out)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to an application."""
+    for command in (trace, importance, sql, query, queries, info, verify):
+        app.command()(command)

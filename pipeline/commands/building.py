@@ -1,0 +1,185 @@
+"""Commands that make something: demo, train, export, dump."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.dump import Summary
+    from pipeline.sources import OpenedModel, Samples
+
+MODEL_HELP = "A training run's folder, file.py:factory, or an .onnx file with one scalar output."
+SAMPLES_HELP = "Sentences (.txt, one per line), or inputs as .jsonl or .npz."
+
+
+class Detail(StrEnum):
+    """How much of the gradient graph a store holds."""
+
+    parameters = "parameters"
+    all = "all"
+
+
+class DType(StrEnum):
+    """The precision of recording and store."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Method(StrEnum):
+    """How a path is chosen."""
+
+    greedy = "greedy"
+
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Checkpoint = Annotated[str | None, typer.Option(help="A step, name or path of a checkpoint; default: the latest.")]
+Precision = Annotated[DType, typer.Option("--dtype", help="float64 for exact work; takes twice the space.")]
+
+
+def train(
+    model: Annotated[str, typer.Argument(metavar="ZOO_MODEL", help="lstm_lm or rnn_lm.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, vocabulary, metrics, held-out sentences.")],
+    corpus: Annotated[str, typer.Option(help="python-docs, or a text file.")] = "python-docs",
+    vocabulary: Annotated[int, typer.Option(min=3, help="Number of words, <unk> and <eos> among them.")] = 2000,
+    embedding: Annotated[int, typer.Option(min=1, help="Embedding size.")] = 64,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units per layer.")] = 64,
+    layers: Annotated[int, typer.Option(min=1)] = 1,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.99)] = 0.0,
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 2e-3,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    seed: int = 0,
+) -> None:
+    """Train a model of the zoo; the same command continues an interrupted run.
+
+    gradtrace train lstm_lm --corpus python-docs --layers 2 --out runs/lstm
+    """
+    from pipeline import training
+
+    config = training.TrainingConfig(
+        model=model,
+        hyperparameters={
+            "embedding_size": embedding,
+            "hidden_size": hidden,
+            "layers": layers,
+            "dropout": dropout,
+        },
+        corpus=corpus,
+        vocabulary_size=vocabulary,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        checkpoint_every=checkpoint_every,
+        seed=seed,
+    )
+    run = training.train(config, out)
+    print(
+        f"{run.folder}: {run.parameters:,} parameters, {run.steps:,} steps, held-out perplexity "
+        f"{run.held_out_perplexity:.1f} (unigram {run.unigram_perplexity:.1f})"
+    )
+
+
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    samples: Annotated[Path | None, typer.Option(help=f"{SAMPLES_HELP} A run brings its held-out sentences.")] = None,
+    checkpoint: Checkpoint = None,
+    dtype: Precision = DType.float32,
+) -> None:
+    """Export a model to ONNX, each node annotated with its component, and compare it with torch on a real sample.
+
+    gradtrace export runs/lstm --out lstm.onnx
+    """
+    from exporters.annotate import annotate, save_model
+    from pipeline.dump import first_recording
+
+    opened, read = _open(model, samples, dtype, checkpoint, limit=None)
+    recording = first_recording(opened.traced, read.samples)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_model(annotate(opened.traced.model, recording), out)
+    n_parameters = sum(t.kind == "parameter" for t in recording.tape.tensors)
+    print(
+        f"{out}: {len(opened.traced.model.graph.node)} nodes, {n_parameters} parameter tensors; "
+        f"{len(recording.tape.calls)} primitive operators on the first sample, loss {recording.loss:.6g}"
+    )
+
+
+def dump(
+    model: Model,
+    samples: Annotated[Path, typer.Option(help=SAMPLES_HELP)],
+    out: Annotated[Path, typer.Option(help="Folder of the graph store; the same command continues it.")],
+    detail: Annotated[
+        Detail, typer.Option(help="parameters: the best edges of every vertex; all: every edge.")
+    ] = Detail.parameters,
+    keep: Annotated[int, typer.Option(min=1, max=64, help="Best edges kept per vertex; 2 tell the margin.")] = 2,
+    method: Annotated[Method, typer.Option(help="How the best edge is chosen.")] = Method.greedy,
+    dtype: Precision = DType.float32,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
+    checkpoint: Checkpoint = None,
+    parameter_vertices: Annotated[
+        bool, typer.Option(help="Store the value and gradient of parameters too, not only of activations.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print vertices, edges, bytes and time; write nothing.")] = False,
+) -> None:
+    """Record every sample's gradients and write its gradient graph to a store.
+
+    gradtrace dump runs/lstm --samples runs/lstm/held_out.txt --limit 20 --out stores/lstm
+    """
+    from pipeline.dump import Settings
+    from pipeline.dump import dump as write
+    from pipeline.estimate import estimate
+    from pipeline.progress import progress
+
+    opened, read = _open(model, samples, dtype, checkpoint, limit)
+    settings = Settings(detail.value, dtype.value, keep, method.value, parameter_vertices)
+    if dry_run:
+        print(estimate(opened.traced, read, settings))
+        return
+    with progress("dump", len(read.samples)) as advance:
+        summary = write(opened.traced, read, out, settings, advance)
+    _report(summary, out)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run, the exported model and the store.")] = Path("runs/demo"),
+) -> None:
+    """Everything once on the bundled default: train, export, dump, trace, importance. A few minutes on two cores."""
+    from pipeline.demo import run
+
+    run(out)
+
+
+def _open(
+    model: str, samples: Path | None, dtype: DType, checkpoint: str | None, limit: int | None
+) -> tuple[OpenedModel, Samples]:
+    from exporters.models import SampleError
+    from pipeline.sources import open_model, read_samples
+
+    opened = open_model(model, dtype.value, checkpoint)
+    held_out = Path(model) / "held_out.txt"
+    if samples is None and not held_out.is_file():
+        raise SampleError("a sample is needed to run the model once: give --samples FILE")
+    return opened, read_samples(samples or held_out, opened.encode, limit)
+
+
+def _report(summary: Summary, out: Path) -> None:
+    kept = f" ({summary.before} samples were there before)" if summary.before else ""
+    print(f"{out}: {summary.stored} samples stored{kept}")
+    for sample, reason in summary.failed:
+        print(f"sample {sample} is {reason}", file=sys.stderr)
+    if summary.failed:
+        print(f"{len(summary.failed)} of the samples are not in the store, for the reasons above", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (demo, train, export, dump):
+        app.command()(command)
