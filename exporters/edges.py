@@ -1,7 +1,7 @@
 """All edges of a recording, in blocks of bounded size, sorted by (source, operator, slot, target).
 
-A source's edges come from many operators. For each slot the operand's elements are sorted by vertex once; then a block of
-vertices collects its edges slot by slot, each written behind the ones before, without sorting edges.
+A source's edges come from many operators. For each slot the operand's elements are sorted by vertex once; then a block
+of vertices collects its edges slot by slot, each written behind the ones before, without sorting edges.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ def _slots(recording: Recording) -> list[_Slot]:
 def _from_direct(recording: Recording, direct: Direct) -> _Slot:
     order, vertex = _sorted_vertices(direct.vertex)
     target = first_vertex(recording.tape, direct.call) + direct.target[order]
-    return _Slot(
-        direct.slot, vertex, target, 0, direct.derivative.reshape(1, -1, 1), np.zeros_like(order), order
-    )
+    return _Slot(direct.slot, vertex, target, 0, direct.derivative.reshape(1, -1, 1), np.zeros_like(order), order)
 
 
 def _from_contracted(recording: Recording, contracted: Contracted) -> _Slot:

@@ -57,7 +57,9 @@ class Graph:
     axes: dict[str, tuple[int | str | None, ...]] = field(default_factory=dict)  # of values, as exported
 
 
-def read_graph(model: onnx.ModelProto, dtype: torch.dtype, parameters: list[str] | None = None, base: str = "") -> Graph:
+def read_graph(
+    model: onnx.ModelProto, dtype: torch.dtype, parameters: list[str] | None = None, base: str = ""
+) -> Graph:
     """Read `model`; `parameters` are the initializers with vertices (default: every floating-point one).
 
     base: folder of the model file, where external data lies
@@ -95,9 +97,9 @@ def run(graph: Graph, tape: Tape, values: dict[str, Value], step_axes: set[str])
         n_before = len(tape.tensors)
         inputs = [values[name] if name else None for name in node.inputs]
         tape.n_outputs = len(node.outputs)
-        names = _first_axes(graph, node, inputs, step_axes)
+        names = _axes_by_shape(graph, node, inputs, step_axes)
         with tape.labelled(module=node.module, name=node.outputs[0]), tape.axes_named(names):
-            result = tape(node.op_type, *inputs, **node.attributes)
+            result = tape.run(node.op_type, *inputs, **node.attributes)
         outputs = result if isinstance(result, list) else [result]
         for name, value in zip(node.outputs, outputs, strict=False):  # ONNX may leave out trailing outputs
             values[name] = value
@@ -179,7 +181,7 @@ def _attribute(attribute: onnx.AttributeProto, dtype: torch.dtype, base: str) ->
     if attribute.type == onnx.AttributeProto.TENSOR:
         return _tensor(value, dtype, base)
     if attribute.type == onnx.AttributeProto.STRING:
-        return value.decode()
+        return bytes(value).decode()
     if attribute.type == onnx.AttributeProto.STRINGS:
         return [v.decode() for v in value]
     return list(value) if isinstance(value, (list, tuple)) or attribute.type >= onnx.AttributeProto.FLOATS else value
@@ -204,7 +206,7 @@ def _axes(value: onnx.ValueInfoProto) -> tuple[int | str | None, ...]:
 
 
 def _scalar_output(proto: onnx.GraphProto) -> str:
-    scalars = [v.name for v in proto.output if _may_be_scalar(v)]
+    scalars = [str(v.name) for v in proto.output if _may_be_scalar(v)]
     if len(scalars) != 1 or len(proto.output) != 1:
         got = ", ".join(f"{v.name} {list(_axes(v))}" for v in proto.output)
         raise ModelError(
@@ -228,14 +230,18 @@ def _name_tensor(tensor: TapeTensor, name: str, axes: tuple[int | str | None, ..
         tensor.axis_names = _names(axes, step_axes)
 
 
-def _first_axes(
+def _axes_by_shape(
     graph: Graph, node: Node, inputs: list[Value | None], step_axes: set[str]
 ) -> dict[tuple[int, ...], list[str | None]]:
-    """What a composite makes on the way in the shape of its first input has that input's axes."""
-    first = inputs[0] if inputs else None
-    if not isinstance(first, Value) or node.inputs[0] not in graph.axes:
-        return {}
-    return {tuple(first.shape): _names(graph.axes[node.inputs[0]], step_axes)}
+    """What a composite makes on the way in the shape of an input has that input's axes, if no other input disagrees."""
+    found: dict[tuple[int, ...], list[str | None]] = {}
+    ambiguous = set()
+    for name, value in zip(node.inputs, inputs, strict=True):
+        if isinstance(value, Value) and name in graph.axes:
+            shape, names = tuple(value.shape), _names(graph.axes[name], step_axes)
+            if found.setdefault(shape, names) != names:
+                ambiguous.add(shape)
+    return {shape: names for shape, names in found.items() if shape not in ambiguous}
 
 
 def _names(axes: tuple[int | str | None, ...], step_axes: set[str]) -> list[str | None]:

@@ -39,7 +39,9 @@ def _insert(score: Any, derivative: Any, key: Any, v: int, s: float, d: float, k
 
 
 @njit(cache=True)
-def insert_edges(table_score: Any, table_derivative: Any, table_key: Any, vertex: Any, score: Any, derivative: Any, key: Any) -> None:
+def insert_edges(
+    table_score: Any, table_derivative: Any, table_key: Any, vertex: Any, score: Any, derivative: Any, key: Any
+) -> None:
     """Insert E edges given as arrays; those of vertex -1, a constant, are none."""
     for e in range(vertex.shape[0]):
         if vertex[e] >= 0:

@@ -50,7 +50,9 @@ def partition(recording: Recording) -> Partition:
             continue
         for box, part in sorted(parts.items()):
             numbers[tuple(slice(*side) for side in box)] = len(groups)
-            text = ", ".join(":" if side == (0, n) else f"{side[0]}:{side[1]}" for side, n in zip(box, shape, strict=True))
+            text = ", ".join(
+                ":" if side == (0, n) else f"{side[0]}:{side[1]}" for side, n in zip(box, shape, strict=True)
+            )
             groups.append(ParameterGroup(f"{tensor.name}.{part}", tensor.name, text, _volume(box)))
     return Partition(groups, group_of)
 

@@ -1,7 +1,8 @@
-"""Every edge of a recording, described slot by slot: which operand's elements lead to which targets, with what derivative.
+"""Every edge of a recording, described slot by slot: which operand's elements lead to which targets, with what
+derivative.
 
-Two shapes cover the four kinds. *Direct* edges (elementwise, reduces): each operand element has one target. *Contracted*
-edges (contracts): each has a row of targets. Copies have none.
+Two shapes cover the four kinds. *Direct* edges (elementwise, reduces): each operand element has one target.
+*Contracted* edges (contracts): each has a row of targets. Copies have none.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class BestEdges:
 
 @dataclass
 class _Use:
-    """One matrix product seen from one operand's matrix: left Z x X (gradients), right Z x Y (derivatives), key_z : Z."""
+    """One matrix product seen from one operand. left : Z x X (gradients), right : Z x Y (derivatives), key_z : Z."""
 
     vertex: Ints
     left: Floats
@@ -59,9 +59,7 @@ def best_edges(recording: Recording, keep: int) -> BestEdges:
         left, right = np.concatenate([u.left for u in uses]), np.concatenate([u.right for u in uses])
         key_z = np.concatenate([u.key_z for u in uses])
         best_z = kernels.best_products(left, right, keep)
-        kernels.insert_products(
-            score, derivative, key, uses[0].vertex, left, right, best_z, key_z, uses[0].stride_x
-        )
+        kernels.insert_products(score, derivative, key, uses[0].vertex, left, right, best_z, key_z, uses[0].stride_x)
     target, slot = kernels.decode_keys(key.reshape(-1), order.base, order.size, order.first_vertex)
     return BestEdges(target.reshape(shape), slot.reshape(shape), derivative, score)
 
@@ -71,9 +69,7 @@ def _insert_direct(
 ) -> None:
     gradient = recording.gradients[first_vertex(recording.tape, direct.call) + direct.target]
     keys = order.key(direct.call, direct.slot) + direct.target
-    kernels.insert_edges(
-        score, derivative, key, direct.vertex, gradient * direct.derivative, direct.derivative, keys
-    )
+    kernels.insert_edges(score, derivative, key, direct.vertex, gradient * direct.derivative, direct.derivative, keys)
 
 
 def _stacked_uses(recording: Recording, order: EdgeOrder) -> dict[Any, list[_Use]]:

@@ -146,9 +146,7 @@ def _norms(numbers: NDArray[Any]) -> dict[str, float]:
     }
 
 
-def best_edge_tables(
-    best: BestEdges, index: GraphIndex, sample: int, method: str
-) -> Iterator[pa.Table]:
+def best_edge_tables(best: BestEdges, index: GraphIndex, sample: int, method: str) -> Iterator[pa.Table]:
     """`best_edges`: a row for each place of the table that holds an edge."""
     n_vertices, keep = best.target.shape
     for start in range(0, n_vertices, ROWS // keep):

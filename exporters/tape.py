@@ -1,7 +1,8 @@
 """The tape: one sample's run of a graph as a list of primitive calls. The tape *is* the lowered graph.
 
-Each Value knows, beside its numbers, which vertices its elements are: an operator's output makes new vertices, a copy only
-hands on the vertices it repeats, and a constant has none. Vertices are numbered as they appear, parameters first.
+Each Value knows, beside its numbers, which vertices its elements are: an operator's output makes new vertices, a copy
+only hands on the vertices it repeats, and a constant has none. Vertices are numbered as they appear, parameters
+first.
 """
 
 from __future__ import annotations
@@ -161,8 +162,14 @@ class Tape:
 
     # Running operators
 
-    def __call__(self, op_type: str, *inputs: Value | None, **attributes: Any) -> Any:
-        """Run one operator: a Value, or a list of Values for a composite with several outputs."""
+    def __call__(self, op_type: str, *inputs: Value | None, **attributes: Any) -> Value:
+        """Run one operator with a single output."""
+        value = self.run(op_type, *inputs, **attributes)
+        assert isinstance(value, Value)
+        return value
+
+    def run(self, op_type: str, *inputs: Value | None, **attributes: Any) -> Any:
+        """Run one operator: a Value, or a list of them for a composite with several outputs."""
         primitive = PRIMITIVES.get(op_type)
         if primitive is not None:
             return self._run(primitive, inputs, attributes)

@@ -1,7 +1,7 @@
 """torch -> ONNX, with the names, shapes and orientation of the user's `state_dict` kept.
 
-The exporter's own optimiser transposes, renames and merges parameters, so it is left out (`optimize=False`). What it does
-well, folding shape arithmetic away, runs afterwards with the initializers hidden as graph inputs.
+The exporter's own optimiser transposes, renames and merges parameters, so it is left out (`optimize=False`). What it
+does well, folding shape arithmetic away, runs afterwards with the initializers hidden as graph inputs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Exported:
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is left as it is."""
+    """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
     model = copy.deepcopy(model).to(dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
@@ -79,7 +79,7 @@ def check_scalar(output: object) -> None:
 
 
 def _export_program(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC  # type: ignore[attr-defined]
+    auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
     shapes = {name: {a: static if a == 0 else auto for a in range(x.dim())} for name, x in inputs.items()}
     try:
         with _quiet(), recurrent_layers_whole():

@@ -1,8 +1,8 @@
 """nn.RNN, nn.LSTM and nn.GRU as one operator each while exporting, with a dynamic number of steps.
 
-Left alone, torch unrolls them for one fixed length: always nn.RNN, in float64 also the others, and from the second export
-of a process on in float32. While `recurrent_layers_whole()` is active they are custom operators that know their output's
-shape and nothing else; `TRANSLATIONS` says what they become in ONNX.
+Left alone, torch unrolls them for one fixed length: always nn.RNN, in float64 also the others, and from the second
+export of a process on in float32. While `recurrent_layers_whole()` is active they are custom operators that know
+their output's shape and nothing else; `TRANSLATIONS` says what they become in ONNX.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from onnxscript import opset20 as op
+from onnxscript import opset20
 from onnxscript.function_libs.torch_lib.ops import core
 from torch import Tensor
 
+op: Any = opset20  # its operators also take Python numbers and lists, which their annotations do not say
 _NAMES = ("rnn_tanh", "rnn_relu", "gru", "lstm")
-_VF: Any = torch._VF  # type: ignore[attr-defined]
+_VF: Any = torch._VF
 
 
 def _define(name: str) -> Any:

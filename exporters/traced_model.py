@@ -1,4 +1,4 @@
-"""A model ready to record samples of any shape: exports when a shape needs it, and checks every export against torch."""
+"""A model ready to record samples of any shape: exported when a shape needs it, every export checked against torch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ class TracedModel(Protocol):
     """What a dump needs of a model, whether it came from torch or as a file."""
 
     name: str
-    model: onnx.ModelProto  # as first exported
     aliases: dict[str, list[str]]  # other names of tied parameters
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The ONNX model, as first exported."""
+        ...
 
     def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
         """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is."""
@@ -41,7 +45,7 @@ class TracedModel(Protocol):
 
 
 class TorchModel:
-    """A torch module. Exports are kept: one for all lengths where the model allows it, one per shape where it does not."""
+    """A torch module with its exports: one for all lengths where the model allows it, else one per shape."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, name: str = "model") -> None:
         self.name = name
@@ -54,6 +58,7 @@ class TorchModel:
 
     @property
     def model(self) -> onnx.ModelProto:
+        """See TracedModel."""
         if self._first is None:
             raise ModelError("the model has not been exported yet: record a sample first")
         return self._first
@@ -126,10 +131,15 @@ class OnnxModel:
         self.name = path.stem
         self.aliases: dict[str, list[str]] = {}
         try:
-            self.model = onnx.load(path)
+            self._model = onnx.load(path)
         except Exception as error:  # onnx raises protobuf's own types for a damaged file
             raise ModelError(f"{path} cannot be read as ONNX: {error}") from error
-        self._recorder = Recorder(read_graph(self.model, dtype), dtype)
+        self._recorder = Recorder(read_graph(self._model, dtype), dtype)
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """See TracedModel."""
+        return self._model
 
     def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
         """See TracedModel."""

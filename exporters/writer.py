@@ -1,7 +1,8 @@
 """Writing a graph store: shards that appear whole or not at all, and a manifest that names only what is finished.
 
-A shard's files are written under temporary names, flushed to the disk, renamed, and only then entered in the manifest, which
-is itself replaced atomically. Whatever the manifest does not name is the rest of an interrupted dump and is removed.
+A shard's files are written under temporary names, flushed to the disk, renamed, and only then entered in the
+manifest, which is itself replaced atomically. Whatever the manifest does not name is the rest of an interrupted dump
+and is removed.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class StoreWriter:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StoreError(f"another dump is writing {self.folder}. Wait for it, or choose another folder.") from error
+            raise StoreError(
+                f"another dump is writing {self.folder}. Wait for it, or choose another folder."
+            ) from error
         if new:
             write_manifest(self.folder, self.manifest)
         else:

@@ -34,10 +34,10 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept: run the same command again to go on", file=sys.stderr)
+        typer.echo("interrupted; what was finished is kept: run the same command again to go on", err=True)
         sys.exit(INTERRUPTED)
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    typer.echo(f"error: {message}", err=True)
     sys.exit(1)

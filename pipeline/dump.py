@@ -1,4 +1,4 @@
-"""The dump of a study: record every sample, sweep it, follow every parameter's path, and store it all, shard by shard."""
+"""The dump of a study: record every sample, sweep it, follow every parameter's path, store it all, shard by shard."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def dump(
     samples: Samples,
     out: Path,
     settings: Settings,
-    on_sample: Callable[[int], None] = lambda done: None,
+    on_sample: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Write, or continue, the store `out`. `on_sample` is told the number of samples done after each one.
 
@@ -282,5 +282,3 @@ def _read_graphs(writer: StoreWriter) -> _Graphs:
     graphs.numbers = {row["fingerprint"]: row["graph"] for row in graphs.rows["graphs"]}
     graphs.changed = True
     return graphs
-
-

@@ -1,4 +1,6 @@
-"""What MODEL and --samples mean on the command line: a training run, file.py:factory or an .onnx file; lines to encode."""
+"""What MODEL and --samples mean on the command line: a training run, file.py:factory or an .onnx file; lines to
+encode.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Composite operators, each a short function that computes itself by calling primitives on the tape.
 
-Importing this package registers them. Within a composite, operators inherit the module of the ONNX node; a role says which
-part they are (a gate, a softmax, a loss).
+Importing this package registers them. Within a composite, operators inherit the module of the ONNX node; a role says
+which part they are (a gate, a softmax, a loss).
 """
 
 from exporters.lowering import linear, losses, recurrent, sequences, softmax, windows

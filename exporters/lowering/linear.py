@@ -30,33 +30,28 @@ def gemm(
         return y
     if beta != 1.0:
         c = tape("Mul", c, tape.number(beta))
-    y = tape("Add", y, c)
-    return y
+    return tape("Add", y, c)
 
 
 @composite("ReduceSumSquare")
 def reduce_sum_square(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
     """Sum of squares."""
-    y: Value = tape("ReduceSum", tape("Mul", x, x), axes, **attributes)
-    return y
+    return tape("ReduceSum", tape("Mul", x, x), axes, **attributes)
 
 
 @composite("ReduceL1")
 def reduce_l1(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
     """Sum of absolute values."""
-    y: Value = tape("ReduceSum", tape("Abs", x), axes, **attributes)
-    return y
+    return tape("ReduceSum", tape("Abs", x), axes, **attributes)
 
 
 @composite("ReduceL2")
 def reduce_l2(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
     """Square root of the sum of squares."""
-    y: Value = tape("Sqrt", reduce_sum_square(tape, x, axes, **attributes))
-    return y
+    return tape("Sqrt", reduce_sum_square(tape, x, axes, **attributes))
 
 
 @composite("ReduceLogSum")
 def reduce_log_sum(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
     """Logarithm of the sum."""
-    y: Value = tape("Log", tape("ReduceSum", x, axes, **attributes))
-    return y
+    return tape("Log", tape("ReduceSum", x, axes, **attributes))

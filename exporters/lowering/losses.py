@@ -52,8 +52,7 @@ def negative_log_likelihood(
 def _pick(tape: Tape, scores: Value, labels: Value, ignore_index: int | None) -> Value:
     """The labels' scores, N x D1 x ...; an ignored position repeats class 0 and is weighted with 0 later."""
     index = tape.constant(torch.where(_kept(labels.data, ignore_index), labels.data, 0).unsqueeze(1))
-    y: Value = tape("Squeeze", tape("GatherElements", scores, index, axis=1), tape.integers([1]))
-    return y
+    return tape("Squeeze", tape("GatherElements", scores, index, axis=1), tape.integers([1]))
 
 
 def _reduced(
@@ -67,7 +66,9 @@ def _reduced(
 ) -> Value:
     kept = _kept(labels.data, ignore_index)
     if weights is None and bool(kept.all()):
-        return losses if reduction == "none" else tape("ReduceMean" if reduction == "mean" else "ReduceSum", losses, keepdims=0)
+        if reduction == "none":
+            return losses
+        return tape("ReduceMean" if reduction == "mean" else "ReduceSum", losses, keepdims=0)
     each = _weights(tape, labels.data, kept, weights, n_classes)
     weighted = tape("Mul", losses, tape.constant(each))
     if reduction == "none":

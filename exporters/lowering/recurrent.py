@@ -58,8 +58,7 @@ def _gates(tape: Tape, names: Sequence[str], w: Value, r: Value, bias: Value | N
 def _rows(tape: Tape, stacked: Value, d: int, start: int, stop: int) -> Value:
     """Rows start..stop of direction d of a stacked weight or bias."""
     low, high, axes = tape.integers([d, start]), tape.integers([d + 1, stop]), tape.integers([0, 1])
-    rows: Value = tape("Squeeze", tape("Slice", stacked, low, high, axes), tape.integers([0]))
-    return rows
+    return tape("Squeeze", tape("Slice", stacked, low, high, axes), tape.integers([0]))
 
 
 def _affine(tape: Tape, x: Value, weight: Value, bias: Value | None) -> Value:
@@ -68,8 +67,7 @@ def _affine(tape: Tape, x: Value, weight: Value, bias: Value | None) -> Value:
 
 
 def _preactivation(tape: Tape, gate: Gate, x: Value, h: Value) -> Value:
-    y: Value = tape("Add", _affine(tape, x, gate.w, gate.w_bias), _affine(tape, h, gate.r, gate.r_bias))
-    return y
+    return tape("Add", _affine(tape, x, gate.w, gate.w_bias), _affine(tape, h, gate.r, gate.r_bias))
 
 
 def _setting(
@@ -98,13 +96,15 @@ def _layer(value: Value, tape: Tape) -> int | None:
 def _initial(tape: Tape, state: Value | None, d: int, batch: int, size: int) -> Value:
     """The initial state of direction d, B x H; zeros, a constant, when left out."""
     if state is None:
-        return tape("Expand", tape.number(0.0), tape.integers([batch, size]))  # type: ignore[no-any-return]
-    return tape("Gather", state, tape.constant_integer(d), axis=0)  # type: ignore[no-any-return]
+        return tape("Expand", tape.number(0.0), tape.integers([batch, size]))
+    return tape("Gather", state, tape.constant_integer(d), axis=0)
 
 
 def _check_lengths(op_type: str, lengths: Value | None, n_steps: int) -> None:
     if lengths is not None and not bool((lengths.data == n_steps).all()):
-        raise ModelError(f"operator {op_type} with sequence_lens shorter than the input is not supported: do not pad samples")
+        raise ModelError(
+            f"operator {op_type} with sequence_lens shorter than the input is not supported: do not pad samples"
+        )
 
 
 def _unroll(tape: Tape, x: Value, reverse: bool, step: Callable[[Value], Value]) -> list[Value]:
@@ -149,7 +149,7 @@ def _stacked(tape: Tape, values: list[Value]) -> Value:
 
 
 def _concat(tape: Tape, values: list[Value], axis: int) -> Value:
-    return values[0] if len(values) == 1 else tape("Concat", *values, axis=axis)  # type: ignore[no-any-return]
+    return values[0] if len(values) == 1 else tape("Concat", *values, axis=axis)
 
 
 @composite("RNN")
@@ -227,7 +227,7 @@ def lstm(
 
         def gate(name: str, activation: str, x_t: Value) -> Value:
             with tape.labelled(role=_role(name, d)):
-                return tape(activation, _preactivation(tape, gates[name], x_t, h))  # type: ignore[no-any-return]
+                return tape(activation, _preactivation(tape, gates[name], x_t, h))
 
         def step(x_t: Value) -> Value:
             nonlocal h, c
@@ -281,7 +281,7 @@ def gru(
                 from_h = tape("Mul", reset, _affine(tape, h, gate.r, gate.r_bias))
             else:
                 from_h = _affine(tape, tape("Mul", reset, h), gate.r, gate.r_bias)
-            return tape(g, tape("Add", from_x, from_h))  # type: ignore[no-any-return]
+            return tape(g, tape("Add", from_x, from_h))
 
         def step(x_t: Value) -> Value:
             nonlocal h

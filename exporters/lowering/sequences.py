@@ -70,5 +70,4 @@ def concat_from_sequence(tape: Tape, sequence: list[Value], *, axis: int, new_ax
     """The sequence's tensors, concatenated or stacked."""
     if new_axis:
         sequence = [tape("Unsqueeze", value, tape.integers([axis])) for value in sequence]
-    y: Value = tape("Concat", *sequence, axis=axis)
-    return y
+    return tape("Concat", *sequence, axis=axis)

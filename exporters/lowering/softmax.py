@@ -16,8 +16,7 @@ def shifted(tape: Tape, x: Value, axes: list[int]) -> tuple[Value, Value]:
 def log_sum_exp(tape: Tape, x: Value, axes: list[int]) -> Value:
     """log of the sum of exp(x) along `axes`, dimensions kept; x must be shifted."""
     total = tape("ReduceSum", tape("Exp", x), tape.integers(axes))
-    y: Value = tape("Log", total)
-    return y
+    return tape("Log", total)
 
 
 @composite("Softmax")
@@ -25,8 +24,7 @@ def softmax(tape: Tape, x: Value, *, axis: int = -1) -> Value:
     """exp(x) / sum of exp(x) along `axis`."""
     with tape.labelled(role="softmax"):
         powers = tape("Exp", shifted(tape, x, [axis])[0])
-        y: Value = tape("Div", powers, tape("ReduceSum", powers, tape.integers([axis])))
-    return y
+        return tape("Div", powers, tape("ReduceSum", powers, tape.integers([axis])))
 
 
 @composite("LogSoftmax")
@@ -34,8 +32,7 @@ def log_softmax(tape: Tape, x: Value, *, axis: int = -1) -> Value:
     """x - log of the sum of exp(x) along `axis`."""
     with tape.labelled(role="log_softmax"):
         low, _ = shifted(tape, x, [axis])
-        y: Value = tape("Sub", low, log_sum_exp(tape, low, [axis]))
-    return y
+        return tape("Sub", low, log_sum_exp(tape, low, [axis]))
 
 
 @composite("ReduceLogSumExp")

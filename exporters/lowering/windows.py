@@ -25,8 +25,7 @@ def cum_sum(tape: Tape, x: Value, axis: Value, *, exclusive: int = 0, reverse: i
     offset = (1 if exclusive else 0) * (1 if reverse else -1)
     masked = tape("Trilu", rows, tape.constant_integer(offset), upper=1 if reverse else 0)
     sums = tape("ReduceSum", masked, tape.integers([-1]), keepdims=0)
-    y: Value = tape("Transpose", sums, perm=[last.index(a) for a in range(len(last))])
-    return y
+    return tape("Transpose", sums, perm=[last.index(a) for a in range(len(last))])
 
 
 @composite("MaxPool")
@@ -65,29 +64,24 @@ def average_pool(
     if ceil_mode:
         raise ModelError("operator AveragePool with ceil_mode=1 is not supported")
     windows = _windows(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
-    y: Value
     if count_include_pad or not any(pads or []):
-        y = tape("ReduceMean", windows, tape.integers([-1]), keepdims=0)
-        return y
+        return tape("ReduceMean", windows, tape.integers([-1]), keepdims=0)
     ones = tape.constant(torch.ones_like(x.data))
     counted = _windows(tape, ones, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
     share = tape.constant(1.0 / counted.data.sum(-1))
-    y = tape("Mul", tape("ReduceSum", windows, tape.integers([-1]), keepdims=0), share)
-    return y
+    return tape("Mul", tape("ReduceSum", windows, tape.integers([-1]), keepdims=0), share)
 
 
 @composite("GlobalMaxPool")
 def global_max_pool(tape: Tape, x: Value) -> Value:
     """N x C x D1 x ... -> the largest element of each channel, N x C x 1 x ..."""
-    y: Value = tape("ReduceMax", x, tape.integers(range(2, x.data.dim())))
-    return y
+    return tape("ReduceMax", x, tape.integers(range(2, x.data.dim())))
 
 
 @composite("GlobalAveragePool")
 def global_average_pool(tape: Tape, x: Value) -> Value:
     """N x C x D1 x ... -> the mean of each channel, N x C x 1 x ..."""
-    y: Value = tape("ReduceMean", x, tape.integers(range(2, x.data.dim())))
-    return y
+    return tape("ReduceMean", x, tape.integers(range(2, x.data.dim())))
 
 
 def _windows(
@@ -122,5 +116,4 @@ def _windows(
         x = tape("Gather", x, tape.constant(index), axis=axis)
     outputs, kernels = [2 + 2 * i for i in range(n)], [3 + 2 * i for i in range(n)]
     x = tape("Transpose", x, perm=[0, 1, *outputs, *kernels])
-    y: Value = tape("Reshape", x, tape.integers([*x.shape[: 2 + n], -1]))
-    return y
+    return tape("Reshape", x, tape.integers([*x.shape[: 2 + n], -1]))

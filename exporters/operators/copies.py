@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,7 +97,7 @@ def _concat(*inputs: Tensor, axis: int) -> Tensor:
 
 
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(shape.tolist())))
+    return x.expand(np.broadcast_shapes(x.shape, tuple(shape.tolist())))
 
 
 def _tile(x: Tensor, repeats: Tensor) -> Tensor:

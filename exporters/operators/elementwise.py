@@ -1,7 +1,7 @@
 """Elementwise operators: every output element depends on one element of each input (with broadcasting).
 
-One rule for all: the derivative of each slot is a diagonal, and autograd gives it once, on inputs expanded to the output's
-shape. No derivative is written by hand.
+One rule for all: the derivative of each slot is a diagonal, and autograd gives it once, on inputs expanded to the
+output's shape. No derivative is written by hand.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import reduce
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  its usual name
 
 from exporters.operators.registry import primitive
 
@@ -113,14 +113,14 @@ def derivatives(compute: Callable[..., Tensor], inputs: list[Tensor | None], wan
     inputs: one per slot, all of the output's shape S (None where an optional input is left out)
     Returns for each slot of `wanted` a tensor of shape S: d output[e] / d input[e].
     """
-    leaves = [None if x is None else x.detach() for x in inputs]
+    operands = list(inputs)
+    leaves = []
     for slot in wanted:
-        leaf = leaves[slot]
-        assert leaf is not None
-        leaves[slot] = leaf.clone().requires_grad_()
+        operand = inputs[slot]
+        assert operand is not None
+        leaves.append(operand.detach().clone().requires_grad_())
+        operands[slot] = leaves[-1]
     with torch.enable_grad():
-        output = compute(*leaves)
-    found = torch.autograd.grad(
-        output, [leaves[slot] for slot in wanted], torch.ones_like(output), allow_unused=True, materialize_grads=True
-    )
-    return list(found)
+        output = compute(*operands)
+    ones = torch.ones_like(output)
+    return list(torch.autograd.grad(output, leaves, ones, allow_unused=True, materialize_grads=True))

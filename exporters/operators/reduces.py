@@ -1,7 +1,7 @@
 """Reductions: every input element enters one output element.
 
-One rule for all: running the reduction's shape on element numbers shows which output an input enters, and autograd gives
-the derivative. Reductions with overlapping windows (CumSum, pooling) are copies followed by one of these.
+One rule for all: running the reduction's shape on element numbers shows which output an input enters, and autograd
+gives the derivative. Reductions with overlapping windows (CumSum, pooling) are copies followed by one of these.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ Reduction = Callable[[Tensor], Tensor]
 def _reduces(name: str, over_last: Reduction) -> None:
     """Register a reduction given what it does along the last axis."""
 
-    def compute(
-        x: Tensor, axes: Integers | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-    ) -> Tensor:
+    def compute(x: Tensor, axes: Integers | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
         if noop_with_empty_axes and (axes is None or len(axes) == 0):
             return x.view_as(x)
         reduced = axes_of(axes, x.dim())
@@ -34,9 +32,7 @@ def _reduces(name: str, over_last: Reduction) -> None:
     primitive(name, "reduces", compute)
 
 
-def targets(
-    x: Tensor, axes: Integers | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Tensor:
+def targets(x: Tensor, axes: Integers | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
     """For each element of `x`, the flat index of the output element it enters: int64 of x's shape."""
     del keepdims  # changes the output's shape, not the order of its elements
     reduced = axes_of(axes, x.dim())

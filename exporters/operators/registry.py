@@ -1,7 +1,7 @@
 """What gradtrace can run: primitives of four kinds, operators without gradients, and composites made of primitives.
 
-A *primitive* is one operator of the lowered graph. Its kind alone decides its edges (see the file of each kind). An operator
-*without gradient* is run and never recorded. A *composite* is a function that computes itself on the tape.
+A *primitive* is one operator of the lowered graph. Its kind alone decides its edges (see the file of each kind). An
+operator *without gradient* is run and never recorded. A *composite* is a function that computes itself on the tape.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operators on integers, booleans and shapes: run, and never recorded, because nothing is differentiable through them."""
+"""Operators on integers, booleans and shapes: run, and never recorded, for nothing is differentiable through them."""
 
 from __future__ import annotations
 

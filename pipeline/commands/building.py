@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +79,7 @@ def train(
         seed=seed,
     )
     run = training.train(config, out)
-    print(
+    typer.echo(
         f"{run.folder}: {run.parameters:,} parameters, {run.steps:,} steps, held-out perplexity "
         f"{run.held_out_perplexity:.1f} (unigram {run.unigram_perplexity:.1f})"
     )
@@ -105,7 +104,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(annotate(opened.traced.model, recording), out)
     n_parameters = sum(t.kind == "parameter" for t in recording.tape.tensors)
-    print(
+    typer.echo(
         f"{out}: {len(opened.traced.model.graph.node)} nodes, {n_parameters} parameter tensors; "
         f"{len(recording.tape.calls)} primitive operators on the first sample, loss {recording.loss:.6g}"
     )
@@ -126,7 +125,9 @@ def dump(
     parameter_vertices: Annotated[
         bool, typer.Option(help="Store the value and gradient of parameters too, not only of activations.")
     ] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print vertices, edges, bytes and time; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print vertices, edges, bytes and time; write nothing.")
+    ] = False,
 ) -> None:
     """Record every sample's gradients and write its gradient graph to a store.
 
@@ -140,7 +141,7 @@ def dump(
     opened, read = _open(model, samples, dtype, checkpoint, limit)
     settings = Settings(detail.value, dtype.value, keep, method.value, parameter_vertices)
     if dry_run:
-        print(estimate(opened.traced, read, settings))
+        typer.echo(estimate(opened.traced, read, settings))
         return
     with progress("dump", len(read.samples)) as advance:
         summary = write(opened.traced, read, out, settings, advance)
@@ -148,7 +149,9 @@ def dump(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the run, the exported model and the store.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the run, the exported model and the store.")] = Path(
+        "runs/demo"
+    ),
 ) -> None:
     """Everything once on the bundled default: train, export, dump, trace, importance. A few minutes on two cores."""
     from pipeline.demo import run
@@ -171,11 +174,11 @@ def _open(
 
 def _report(summary: Summary, out: Path) -> None:
     kept = f" ({summary.before} samples were there before)" if summary.before else ""
-    print(f"{out}: {summary.stored} samples stored{kept}")
+    typer.echo(f"{out}: {summary.stored} samples stored{kept}")
     for sample, reason in summary.failed:
-        print(f"sample {sample} is {reason}", file=sys.stderr)
+        typer.echo(f"sample {sample} is {reason}", err=True)
     if summary.failed:
-        print(f"{len(summary.failed)} of the samples are not in the store, for the reasons above", file=sys.stderr)
+        typer.echo(f"{len(summary.failed)} of the samples are not in the store, for the reasons above", err=True)
         raise typer.Exit(1)
 
 

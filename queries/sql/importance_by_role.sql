@@ -1,4 +1,5 @@
--- How many path edges each role an operator has in its module receives from each parameter group.
+-- How many path edges each role of operators in their module receives from
+-- each parameter group.
 -- grain:  one row per (sample, parameter_group, role)
 -- reads:  path_edges, nodes
 -- param:  $method varchar = 'greedy'  which paths

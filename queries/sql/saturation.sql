@@ -1,5 +1,6 @@
 -- Where gates are saturated: traced edges through a Sigmoid or Tanh whose
--- derivative is nearly 0. A small contribution there is no sign of unimportance.
+-- derivative is nearly 0. There, a small contribution says little about how
+-- much the gate matters.
 -- grain:  one row per (sample, component, op_type, step)
 -- reads:  best_edges, nodes, tensors
 -- param:  $threshold double = 0.05  derivatives below it count as saturated

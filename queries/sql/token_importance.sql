@@ -4,8 +4,8 @@
 -- reads:  entries, best_edges, samples, tensors, nodes
 -- param:  $sample bigint = 0  which sample
 -- param:  $method varchar = 'greedy'  which paths
--- unit:   edges; shares of one parameter_group sum to 1; edges that belong to no
---         step are the row whose step is null
+-- unit:   edges; shares of one parameter_group sum to 1; edges that belong to
+--         no step are the row whose step is null
 with recursive traced as materialized (
     select src, dst
     from best_edges

@@ -69,7 +69,7 @@ def one_step() -> DrawnGraph:
 
 def two_step_edges(first: int, second: int, carry: float) -> list[Edge]:
     """The edges of the drawing; `first` and `second` are the words' embeddings, `carry` is d(12, 17)."""
-    edges = [
+    return [
         *(Edge(first, 8, 1), Edge(first, 9, 2), Edge(second, 13, 1), Edge(second, 14, 0.5)),
         *(Edge(3, 8, 1, 1), Edge(3, 13, 3, 1), Edge(4, 8, 2, 1), Edge(4, 13, 1, 1)),
         *(Edge(5, 9, 1, 1), Edge(5, 14, 2, 1), Edge(6, 9, 0, 1), Edge(6, 14, 0, 1)),
@@ -77,7 +77,6 @@ def two_step_edges(first: int, second: int, carry: float) -> list[Edge]:
         *(Edge(10, 12, 2), Edge(11, 12, 1, 1), Edge(15, 17, 1), Edge(16, 17, 4, 1)),
         *(Edge(12, 17, carry, 2), Edge(12, 14, 1, 2), Edge(7, 18, 4, 1), Edge(17, 18, 2)),
     ]
-    return edges
 
 
 ONE_STEP_EDGES = [

@@ -65,7 +65,8 @@ def test_files_keep_the_style(query: Query) -> None:
 @pytest.mark.parametrize("sample", [0, 1, 3])
 def test_trace_groups_equals_path_edges(drawn: Store, sample: int) -> None:
     stored = drawn.sql(
-        f"select parameter_group, node, edges, round(weighted_edges, 9) from path_edges where sample = {sample} order by all"
+        "select parameter_group, node, edges, round(weighted_edges, 9) from path_edges "
+        f"where sample = {sample} order by all"
     ).fetchall()
     traced = drawn.query("trace_groups", sample=sample).fetchall()
     assert [(*row[:3], round(row[3], 9)) for row in traced] == stored
