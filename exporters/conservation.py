@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporters import kernels
 from exporters.recorder import Recording
 from exporters.slots import Contracted, contracted_slots, direct_slots, first_vertex
 
@@ -42,6 +43,5 @@ def _target_gradients(recording: Recording, slot: Contracted) -> Tensor:
 def _add(
     total: NDArray[Any], size: NDArray[Any], vertex: NDArray[np.int64], sums: NDArray[Any], sizes: NDArray[Any]
 ) -> None:
-    real = vertex >= 0  # the others are constants
-    np.add.at(total, vertex[real], sums[real])
-    np.add.at(size, vertex[real], sizes[real])
+    kernels.add_at(total, vertex, sums)
+    kernels.add_at(size, vertex, sizes)

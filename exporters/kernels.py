@@ -48,6 +48,14 @@ def insert_edges(
             _insert(table_score, table_derivative, table_key, vertex[e], score[e], derivative[e], key[e])
 
 
+@njit(cache=True)
+def add_at(total: Any, vertex: Any, amount: Any) -> None:
+    """total[vertex[e]] += amount[e]; vertex -1, a constant, counts nothing."""
+    for e in range(vertex.shape[0]):
+        if vertex[e] >= 0:
+            total[vertex[e]] += amount[e]
+
+
 @njit(cache=True, parallel=True)
 def best_products(left: Any, right: Any, keep: int) -> Any:
     """For every x and y the `keep` best z by |left[z, x] right[z, y]|, the smallest z first among equals.

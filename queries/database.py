@@ -82,7 +82,8 @@ def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
             connection.execute(_view(store, manifest, table))
-        for statement in macro_statements(str(manifest.settings["detail"])):
+        ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from graphs").fetchall()
+        for statement in macro_statements(str(manifest.settings["detail"]), n_parameters):
             connection.execute(statement)
     _lock(connection, store)
     return connection

@@ -48,7 +48,8 @@ order by abs(contribution) desc, dst, slot
 """
 
 # The edges are materialised once: a recursive term that reads Parquet would read it again at every hop.
-# Activations lie behind the parameters, so only their edges and the start's are read.
+# Activations lie behind the parameters, so only their edges and the start's are read. Edges lead to larger vertices, so
+# the order of the vertices is the order of the hops; `src in` is the form of the recursion that DuckDB runs fastest.
 _TRACE = """
 create macro trace(in_sample, in_vertex, in_method := 'greedy') as table
 with recursive traced as materialized (
@@ -58,31 +59,26 @@ with recursive traced as materialized (
         and sample = in_sample
         and rank = 1
         and contribution <> 0
-        and (
-            src = in_vertex
-            or src >= (
-                select n_parameters
-                from graphs
-                join samples using (graph)
-                where samples.sample = in_sample
-            )
-        )
+        and (src = in_vertex or src >= n_parameters())
 ), path as (
-    select 1 as hop, traced.* from traced where src = in_vertex
+    select * from traced where src = in_vertex
     union all
-    select hop + 1, traced.*
-    from traced, (select max(hop) as hop, max(dst) as head from path)
-    where src = head
+    select * from traced where src in (select dst from path)
 )
-select * from path
+select row_number() over (order by src) as hop, * from path order by hop
 """
 
 
-def macro_statements(detail: str) -> list[str]:
-    """The `create macro` statements for a store of this detail; neighbours are all edges where they were kept."""
+def macro_statements(detail: str, n_parameters: int) -> list[str]:
+    """The `create macro` statements for a store of this detail; neighbours are all edges where they were kept.
+
+    The number of parameters is the same in all graphs of a store. As a constant it lets DuckDB skip the rows of
+    parameters, which a subquery would not.
+    """
+    constant = f"create macro n_parameters() as {n_parameters}::bigint"
     table, method = ("edges", "") if detail == "all" else ("best_edges", "and method = 'greedy'")
     neighbours = [
         _NEIGHBOURS.format(name=name, this=this, other=other, table=table, method=method)
         for name, this, other in (("successors", "src", "dst"), ("predecessors", "dst", "src"))
     ]
-    return [_AXIS_INDEX, _VERTEX_NAME, _VERTEX_STEP, *neighbours, _TRACE]
+    return [constant, _AXIS_INDEX, _VERTEX_NAME, _VERTEX_STEP, *neighbours, _TRACE]

@@ -39,7 +39,9 @@ class Contraction(NamedTuple):
 def contraction(a: Tensor, b: Tensor, slot: int) -> Contraction:
     """The contraction seen from operand `slot` of A @ B. A vector is a row of A or a column of B."""
     a, b = as_matrix(a, 0), as_matrix(b, 1)
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = tuple(a.shape[:-2])
+    if batch != b.shape[:-2]:
+        batch = np.broadcast_shapes(batch, b.shape[:-2])
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     if slot == 0:
         return Contraction(batch, m, k, n, b.expand(*batch, k, n), n, 1, False)

@@ -88,7 +88,7 @@ def _slice(
         if step > 0:
             x = x[(slice(None),) * (axis % x.dim()) + (slice(first, max(first, last), step),)]
         else:
-            x = x.index_select(axis, torch.arange(first, last, step))
+            x = x.index_select(axis, torch.arange(first, min(first, last), step))
     return x
 
 
@@ -205,6 +205,15 @@ def _pad_source(position: Tensor, size: int, mode: str) -> Tensor:
     raise NotImplementedError(f"Pad with mode={mode!r}")
 
 
+def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) -> Tensor:
+    """Every element repeats the first of `values` (off) or the second (on); an index out of range has all off."""
+    if indices.is_floating_point():
+        raise NotImplementedError("OneHot of floating-point indices")
+    size = int(depth)
+    hot = torch.arange(size) == torch.where(indices < 0, indices + size, indices).unsqueeze(-1)
+    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
+
+
 _copies("Cast", _cast, _cast_repeats)
 _copies("CastLike", _cast_like, _cast_like_repeats)
 _copies("Concat", _concat)
@@ -215,6 +224,7 @@ _copies("Gather", _gather)
 _copies("GatherElements", _gather_elements)
 _copies("GatherND", _gather_nd)
 _copies("Identity", _identity)
+_copies("OneHot", _one_hot)
 _copies("Pad", _pad, _pad_repeats)
 _copies("Reshape", _reshape)
 _copies("ScatterElements", _scatter_elements)

@@ -15,7 +15,9 @@ def _shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
 
 
 def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+    first, step = start.item(), delta.item()
+    last = max(first, limit.item()) if step > 0 else min(first, limit.item())  # empty where the limit lies behind
+    return torch.arange(first, last, step, dtype=start.dtype)
 
 
 def _constant_of_shape(shape: Tensor, *, value: Tensor | None = None) -> Tensor:
@@ -32,12 +34,6 @@ def _arg(best: Callable[[Tensor, int, bool], Tensor]) -> Callable[..., Tensor]:
     return compute
 
 
-def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) -> Tensor:
-    size = int(depth)
-    hot = torch.arange(size) == (indices % size).unsqueeze(-1)
-    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
-
-
 without_gradient("And", torch.logical_and)
 without_gradient("ArgMax", _arg(torch.argmax))
 without_gradient("ArgMin", _arg(torch.argmin))
@@ -51,7 +47,6 @@ without_gradient("Less", torch.lt)
 without_gradient("LessOrEqual", torch.le)
 without_gradient("NonZero", lambda x: x.nonzero().T)
 without_gradient("Not", torch.logical_not)
-without_gradient("OneHot", _one_hot)
 without_gradient("Or", torch.logical_or)
 without_gradient("Range", _range)
 without_gradient("Shape", _shape)

@@ -1,6 +1,6 @@
 -- The path from one vertex to the loss, hop by hop, and how sure each step is.
 -- grain:  one row per hop
--- reads:  best_edges, graphs, nodes, samples, tensors, vertices
+-- reads:  best_edges, nodes, samples, tensors, vertices
 -- param:  $sample bigint = 0  which sample
 -- param:  $vertex bigint  number of the vertex to start from
 -- param:  $method varchar = 'greedy'  which paths
@@ -25,13 +25,16 @@ runners_up as (
     where method = $method
         and sample = $sample
         and rank = 2
+        and (src = $vertex or src >= n_parameters())
         and src in (select src from path)
 ),
 
 gradients as (
     select vertex, value, gradient
     from vertices
-    where sample = $sample and vertex in (select vertex from stops)
+    where sample = $sample
+        and (vertex = $vertex or vertex >= n_parameters())
+        and vertex in (select vertex from stops)
 ),
 
 named as (

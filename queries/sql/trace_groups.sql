@@ -13,11 +13,7 @@ with recursive traced as materialized (
         and sample = $sample
         and rank = 1
         and contribution <> 0
-        and src >= (
-            select min(vertex)
-            from entries
-            where method = $method and sample = $sample
-        )
+        and src >= n_parameters()
 ),
 
 mass as (

@@ -12,13 +12,27 @@ with recursive recorded as (
     where s.sample = $sample
 ),
 
-traced as materialized (
-    select src, dst, src_tensor, dst_tensor
+starts as materialized (
+    select
+        src_tensor as parameter, dst as vertex, dst_tensor,
+        count(*)::double as paths
     from best_edges
     where method = $method
         and sample = $sample
         and rank = 1
         and contribution <> 0
+        and src < n_parameters()
+    group by all
+),
+
+traced as materialized (
+    select src, dst, dst_tensor
+    from best_edges
+    where method = $method
+        and sample = $sample
+        and rank = 1
+        and contribution <> 0
+        and src >= n_parameters()
 ),
 
 alive as (
@@ -27,17 +41,12 @@ alive as (
     select t.src as vertex
     from alive as a
     join traced as t on t.dst = a.vertex
-    where t.src >= (select n_parameters from recorded)
 ),
 
 mass as (
-    select
-        t.src_tensor as parameter, t.dst as vertex, t.dst_tensor,
-        count(*)::double as paths
-    from traced as t
-    join alive as a on a.vertex = t.dst
-    where t.src < (select n_parameters from recorded)
-    group by all
+    select s.parameter, s.vertex, s.dst_tensor, s.paths
+    from starts as s
+    join alive as a on a.vertex = s.vertex
     union all
     select m.parameter, t.dst as vertex, t.dst_tensor, sum(m.paths) as paths
     from mass as m

@@ -14,7 +14,7 @@ from queries.schema import GRAPH_TABLES, SHARD_TABLES
 
 TABLES = {*GRAPH_TABLES, *SHARD_TABLES}
 QUERIES = load_queries()
-MACRO_READS = {"trace": {"best_edges", "graphs", "samples"}, "vertex_name": {"tensors"}, "vertex_step": {"tensors"}}
+MACRO_READS = {"trace": {"best_edges"}, "vertex_name": {"tensors"}, "vertex_step": {"tensors"}}
 
 
 def given(query: Query) -> dict[str, object]:
