@@ -128,9 +128,9 @@ def _stored_counts(store: Store, question: Question) -> pa.Table:
 
 
 def _resolve_groups(store: Store, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
-    from queries.groups import finest, read_finest_groups, resolve_groups
+    from queries.groups import finest, resolve_groups
 
-    stored = read_finest_groups(store.fetch)
+    stored = store.finest_groups
     groups = finest(stored) if question.groups is None else resolve_groups(question.groups, stored, graph)
     if groups.overlap and "parameter_group" not in question.by:
         raise StoreError("the parameter groups overlap, so their sum has no meaning: group by 'parameter_group' too.")

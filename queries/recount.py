@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from queries.components import members_by_columns
-from queries.groups import FinestGroup, elements, read_finest_groups
+from queries.groups import FinestGroup, elements
 from queries.walker import Entries, components_met, count_entries, count_paths, push, reaches_loss
 from queries.walks import SampleWalk, read_starts, sample_walk
 
@@ -95,7 +95,7 @@ def recount(store: Store, sample: int, method: str) -> list[Difference]:
     """
     tolerance = 1e-9 if store.manifest.dtype == "float64" else 1e-4
     at = sample_walk(store, sample, method)
-    groups = read_finest_groups(store.fetch)
+    groups = store.finest_groups
     names = [group.name for group in groups]
     found: list[Difference] = []
 

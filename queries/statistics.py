@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ class Summary(NamedTuple):
     high: NDArray[np.float64]
 
 
+@lru_cache(maxsize=4)
 def _resample(n_samples: int, resamples: int, seed: int) -> NDArray[np.float64]:
     # resamples x n_samples: how often each sample was drawn
     return (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from queries.groups import FinestGroup
     from queries.path import Path as TracedPath
     from queries.verify import Check
     from queries.walked_importance import WalkedSample
@@ -44,6 +45,7 @@ class Store:
         self.path = path
         self.manifest = manifest
         self._graphs: dict[int, Graph] = {}
+        self._graph_of: dict[int, int] = {}
         self.walks: dict[tuple[str, int], SampleWalk] = {}  # the last few, kept by `queries.walks`
         self.walked: dict[object, WalkedSample] = {}  # what the walker found, kept by `queries.walked_importance`
 
@@ -103,6 +105,13 @@ class Store:
         """The questions the query library can answer."""
         return list(load_queries().values())
 
+    @cached_property
+    def finest_groups(self) -> list[FinestGroup]:
+        """The parameter groups the dump counted, in the order of their names."""
+        from queries.groups import read_finest_groups
+
+        return read_finest_groups(self.fetch)
+
     def graph(self, graph: int) -> Graph:
         """The operators and tensors of one graph."""
         if graph not in self._graphs:
@@ -111,13 +120,17 @@ class Store:
 
     def graph_of(self, sample: int) -> Graph:
         """The graph of a sample; StoreError when the sample is not in the store or was not recorded."""
-        found = self.fetch("select graph, status, message from samples where sample = ?", [sample])
+        if sample in self._graph_of:
+            return self.graph(self._graph_of[sample])
+        table = self.table_of(sample, "samples")
+        found = self.fetch(f"select graph, status, message from {table} where sample = ?", [sample])
         if not found:
             ((n,),) = self.fetch("select count(*) from samples")
             raise StoreError(f"the store has no sample {sample}; it holds {n} samples, numbered from 0.")
         graph, status, message = found[0]
         if status != OK:
             raise StoreError(f"sample {sample} was not recorded: {status}{f' ({message})' if message else ''}.")
+        self._graph_of[sample] = graph
         return self.graph(graph)
 
     def table_of(self, sample: int, table: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from queries.graph import Graph
-from queries.groups import Part, read_finest_groups
+from queries.groups import Part
 from queries.schema import StoreError
 from queries.walker import Entries, Walk, count_entries, reaches_loss
 
@@ -93,7 +93,7 @@ def sample_walk(store: Store, sample: int, method: str) -> SampleWalk:
     kept = store.walks
     if (method, sample) not in kept:
         graph = store.graph_of(sample)
-        names = [group.name for group in read_finest_groups(store.fetch)]
+        names = [group.name for group in store.finest_groups]
         entries = read_entries(store, sample, method, names, graph)
         kept[method, sample] = SampleWalk(sample, method, graph, read_walk(store, sample, method), entries)
         while len(kept) > _KEPT:

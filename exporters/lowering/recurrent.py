@@ -4,6 +4,7 @@
 
 T steps, D directions, B batch, I input units, H hidden units:
 X : T x B x I    W : D x GH x I    R : D x GH x H    bias : D x 2GH    initial states : D x B x H
+(with layout 1, X : B x T x I and initial states : B x D x H)
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def _setting(
     unknown = sorted(set(chosen) - {"Sigmoid", "Tanh", "Relu", "HardSigmoid", "Softsign", "Softplus"})
     if unknown:
         raise ModelError(f"operator {op_type} with activation {', '.join(unknown)} is not supported")
+    if len(chosen) != len(default) * n_directions:
+        raise ModelError(f"operator {op_type} has {len(chosen)} activations; {len(default) * n_directions} are wanted")
     return Setting(hidden_size, direction, chosen, layout)
 
 
@@ -93,11 +96,11 @@ def _layer(value: Value, tape: Tape) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _initial(tape: Tape, state: Value | None, d: int, batch: int, size: int) -> Value:
+def _initial(tape: Tape, state: Value | None, d: int, batch: int, setting: Setting) -> Value:
     """The initial state of direction d, B x H; zeros, a constant, when left out."""
     if state is None:
-        return tape("Expand", tape.number(0.0), tape.integers([batch, size]))
-    return tape("Gather", state, tape.constant_integer(d), axis=0)
+        return tape("Expand", tape.number(0.0), tape.integers([batch, setting.hidden_size]))
+    return tape("Gather", state, tape.constant_integer(d), axis=1 if setting.layout else 0)
 
 
 def _check_lengths(op_type: str, lengths: Value | None, n_steps: int) -> None:
@@ -175,7 +178,7 @@ def rnn(
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
         (gate,) = _gates(tape, ["hidden"], w, r, bias, d, hidden_size)
-        h = _initial(tape, initial_h, d, x.shape[1], hidden_size)
+        h = _initial(tape, initial_h, d, x.shape[1], setting)
 
         def step(x_t: Value) -> Value:
             nonlocal h
@@ -222,8 +225,8 @@ def lstm(
         names = ["input_gate", "output_gate", "forget_gate", "cell_gate"]
         gates = {gate.name: gate for gate in _gates(tape, names, w, r, bias, d, hidden_size)}
         f, g, squash = setting.activations[3 * d : 3 * d + 3]
-        h = _initial(tape, initial_h, d, x.shape[1], hidden_size)
-        c = _initial(tape, initial_c, d, x.shape[1], hidden_size)
+        h = _initial(tape, initial_h, d, x.shape[1], setting)
+        c = _initial(tape, initial_c, d, x.shape[1], setting)
 
         def gate(name: str, activation: str, x_t: Value) -> Value:
             with tape.labelled(role=_role(name, d)):
@@ -272,7 +275,7 @@ def gru(
         names = ["update_gate", "reset_gate", "new_gate"]
         gates = {gate.name: gate for gate in _gates(tape, names, w, r, bias, d, hidden_size)}
         f, g = setting.activations[2 * d : 2 * d + 2]
-        h = _initial(tape, initial_h, d, x.shape[1], hidden_size)
+        h = _initial(tape, initial_h, d, x.shape[1], setting)
 
         def new(x_t: Value, reset: Value) -> Value:
             gate = gates["new_gate"]

@@ -102,9 +102,11 @@ def _windows(
     strides, dilations, pads = strides or [1] * n, dilations or [1] * n, list(pads or [0] * 2 * n)
     for i in range(n):
         span = dilations[i] * (kernel_shape[i] - 1) + 1
-        free = x.shape[2 + i] + pads[i] + pads[n + i] - span
-        if ceil_mode and free % strides[i]:
-            pads[n + i] += strides[i] - free % strides[i]
+        inside = x.shape[2 + i] + pads[i]
+        free = inside + pads[n + i] - span
+        missing = -free % strides[i]
+        if ceil_mode and free + missing < inside:  # a last window that starts behind the input is left out
+            pads[n + i] += missing
     if any(pads):
         full = [0, 0, *pads[:n], 0, 0, *pads[n:]]
         x = tape("Pad", x, tape.integers(full), tape.number(fill))

@@ -183,7 +183,6 @@ POOLS: list[Case] = [
     case("AveragePool", [SIGNAL], lambda x: _average(x, 3, 1, (2, 1), include=True), kernel_shape=[3], pads=[2, 1], count_include_pad=1),
     case("AveragePool", [IMAGE], lambda x: torch.nn.functional.avg_pool2d(x, (2, 3)), kernel_shape=[2, 3], strides=[2, 3]),
     case("GlobalMaxPool", [IMAGE], lambda x: x.amax((2, 3), keepdim=True)),
-    case("GlobalMaxPool", [SIGNAL], lambda x: x.amax(2, keepdim=True)),
     case("GlobalAveragePool", [IMAGE], lambda x: x.mean((2, 3), keepdim=True)),
     *[
         case("CumSum", [CUBE, np.array(axis)], exclusive=exclusive, reverse=reverse)

@@ -61,7 +61,7 @@ def composed_jacobian(recording: Recording, output: Value, leaves: Sequence[Valu
     total = np.eye(recording.n_vertices)  # row u: d u / d v for every v
     for u in range(recording.n_vertices):  # topological order
         total[u] += matrix[u, :u] @ total[:u]
-    return [_rows(total, output)[:, _vertices(x)].reshape(*output.shape, *x.shape) for x in leaves]
+    return [_rows(total, output)[:, _vertices(x)].reshape((*output.shape, *x.shape)) for x in leaves]
 
 
 def _vertices(value: Value) -> Array:
