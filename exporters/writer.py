@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +38,7 @@ ROW_GROUP = 262_144
 TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too
 _IDS = ("src", "dst", "vertex")
 _LOCK = ".lock"
+_BEFORE_MANIFEST = (_LOCK, f".{MANIFEST}{TEMPORARY}")  # all that a dump killed at its very beginning leaves
 
 
 class StoreWriter:
@@ -50,35 +50,36 @@ class StoreWriter:
     def __init__(self, folder: Path, wanted: Manifest) -> None:
         self.folder = folder
         self._wanted = wanted
-        self._lock: IO[bytes] | None = None
+        self._held = ExitStack()
         self.manifest = wanted
 
     def __enter__(self) -> StoreWriter:
-        new = not (self.folder / MANIFEST).exists()
-        if new and self.folder.is_dir() and any(p.name != _LOCK and not _ours(p) for p in self.folder.iterdir()):
+        began = (self.folder / MANIFEST).exists()
+        if not began and self.folder.is_dir() and any(p.name not in _BEFORE_MANIFEST for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} is not empty and holds no graph store. Choose another folder for --out.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / _LOCK).open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
-                f"another dump is writing {self.folder}. Wait for it, or choose another folder."
-            ) from error
-        if new:
-            write_manifest(self.folder, self.manifest)
-        else:
-            self.manifest = read_manifest(self.folder)
-            _check_same(self.folder, self.manifest, self._wanted)
-            check_files(self.folder, self.manifest)
-        self._remove_unlisted()
+        with ExitStack() as held:
+            lock = held.enter_context((self.folder / _LOCK).open("wb"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(
+                    f"another dump is writing {self.folder}. Wait for it, or choose another folder."
+                ) from error
+            if (self.folder / MANIFEST).exists():  # looked for again: another dump may have made it meanwhile
+                self.manifest = read_manifest(self.folder)
+                _check_same(self.folder, self.manifest, self._wanted)
+                check_files(self.folder, self.manifest)
+            else:
+                write_manifest(self.folder, self.manifest)
+            self._remove_unlisted()
+            self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is not None:
-            self._lock.close()
+        self._held.close()
 
     def write_graph_table(self, table: str, rows: pa.Table) -> None:
         """Replace one of GRAPH_TABLES; rows are only ever added, so the manifest of before remains true."""
@@ -109,14 +110,17 @@ class StoreWriter:
     def _remove_unlisted(self) -> None:
         """Remove what an interrupted dump left behind."""
         listed = {file.path for file in self.manifest.all_files()}
-        for path in self.folder.rglob("*"):
-            relative = path.relative_to(self.folder).as_posix()
-            if path.is_file() and _ours(path) and relative not in listed:
+        ours = [
+            *(f".*{TEMPORARY}", *(f"{table}.parquet" for table in GRAPH_TABLES)),
+            *(f"{table}/shard=*/part-0.parquet*" for table in SHARD_TABLES),
+        ]
+        for path in [path for pattern in ours for path in self.folder.glob(pattern)]:
+            if path.relative_to(self.folder).as_posix() not in listed:
                 path.unlink()
         for table in SHARD_TABLES:
             for folder in (self.folder / table).glob("shard=*"):
                 if not any(folder.iterdir()):
-                    shutil.rmtree(folder)
+                    folder.rmdir()
 
 
 class ShardWriter:
@@ -160,8 +164,10 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Remove everything that this shard wrote."""
-        for path, file, _ in self._open.values():
-            file.close()  # the Parquet writer is left unclosed: its footer may be what does not fit on the disk
+        for path, file, writer in self._open.values():
+            writer.is_open = False  # no footer, now or when it is collected: it may be what does not fit on the disk
+            with suppress(OSError):  # as may be the last bytes
+                file.close()
             path.unlink(missing_ok=True)
         for path in self._renamed:
             path.unlink(missing_ok=True)
@@ -199,16 +205,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _ours(path: Path) -> bool:
-    """Whether a dump may have written this path: a table's folder or file, or a temporary file."""
-    tables = (*GRAPH_TABLES, *SHARD_TABLES)
-    return (
-        path.name in tables
-        or path.name.endswith(TEMPORARY)
-        or (path.suffix == ".parquet" and (path.stem in tables or path.stem == "part-0"))
-    )
 
 
 def _check_same(folder: Path, found: Manifest, wanted: Manifest) -> None:

@@ -16,7 +16,8 @@ from queries.text import aligned, cell
 if TYPE_CHECKING:
     from queries.store import Store
 
-_SHOWN = ("hop", "vertex_name", "op_type", "component", "step", "token", "value", "gradient", "contribution", "share", "margin")
+_EDGE = ("contribution", "share", "margin")
+_SHOWN = ("hop", "vertex_name", "op_type", "component", "step", "token", "value", "gradient", *_EDGE)
 _ENDS = {
     "loss": "reaches the loss",
     "dead": "dead: no gradient flows on from its last vertex",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,17 +57,31 @@ def check_best(recording: Recording, keep: int) -> None:
             assert found.tolist() == [e.derivative for e in edges]
 
 
-def check_edges(recording: Recording) -> None:
+def check_edges(recording: Recording, blocks: tuple[int, ...]) -> None:
     edges, operator = all_edges(recording), operator_of(recording)
     assert len(edges.src) == total_edges(recording) == count_edges(recording).sum()
     assert (edges.src < edges.dst).all()
-    order = np.lexsort((edges.dst, edges.slot, operator[edges.dst], edges.src))
+    target = np.where(_repeated(recording)[edges.dst], 0, edges.dst)
+    order = np.lexsort((target, edges.slot, operator[edges.dst], edges.src))
     np.testing.assert_array_equal(order, np.arange(len(order)))
-    for block in (1, 7):
+    for block in blocks:
+        assert all(len(b.src) <= block or len(set(b.src)) == 1 for b in edge_blocks(recording, block))
         again = all_edges(recording, block)
         for column in ("src", "dst", "slot", "derivative", "contribution"):
             np.testing.assert_array_equal(getattr(again, column), getattr(edges, column))
-    assert conservation_error(recording) == pytest.approx(plain_conservation_error(recording), abs=1e-14)
+    tolerance = float(8 * np.finfo(recording.gradients.dtype).eps)
+    assert conservation_error(recording) == pytest.approx(plain_conservation_error(recording), abs=tolerance)
+
+
+def _repeated(recording: Recording) -> Any:
+    """For each vertex, whether its operator reads some vertex more than once through one slot."""
+    found = np.zeros(recording.n_vertices, dtype=bool)
+    for call in recording.tape.calls:
+        operands = [x.vertices[x.vertices >= 0] for x in call.inputs if x is not None and x.vertices is not None]
+        if call.primitive.kind != "copies" and any(len(v.unique()) < len(v) for v in operands):
+            assert call.output.vertices is not None
+            found[call.output.vertices.numpy()] = True
+    return found
 
 
 def plain_conservation_error(recording: Recording) -> float:
@@ -80,11 +94,11 @@ def plain_conservation_error(recording: Recording) -> float:
     return float((difference[size > 0] / size[size > 0]).max(initial=0.0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(programs())
 def test_random_graphs(program: Program) -> None:
     recording = build(*program)
-    check_edges(recording)
+    check_edges(recording, (7,))
     for keep in KEEP:
         check_best(recording, keep)
 
@@ -96,7 +110,7 @@ SOME = [[1, -1, 2, 0, 1, 1, -2, 2, 0, 0, 1, -1, 2, 1, 1, -1], [0, 1, -1, 2, 2, 1
 @pytest.mark.parametrize("before", [[], [("mul", 0, 1)], [("rows", 0, 0)]], ids=["first", "after mul", "after rows"])
 def test_every_step(name: str, before: list[tuple[str, int, int]]) -> None:
     recording = build([*before, (name, 0, 1), ("mul", 0, 1)], SOME)
-    check_edges(recording)
+    check_edges(recording, (1, 7))
     for keep in KEEP:
         check_best(recording, keep)
 
@@ -114,7 +128,7 @@ def test_a_shared_operand_has_edges_through_both_slots() -> None:
     recording = build([("square", 0, 1)], SOME)
     edges = all_edges(recording)
     first = edges.src == 16  # element 0 of the second parameter, the newest value
-    assert Counter(edges.slot[first].tolist()) == {0: 2, 1: 1} or Counter(edges.slot[first].tolist()) == {0: 1, 1: 1}
+    assert edges.slot[first].tolist() == [0, 1, 1]  # twice into Mul, once into the loss's Add
 
 
 def test_single_precision() -> None:
@@ -125,7 +139,7 @@ def test_single_precision() -> None:
     y = tape("Tanh", tape("MatMul", tape("Mul", a, a), b))
     recording = finish(tape, weighted_sum(tape, y))
     assert recording.gradients.dtype == np.float32
-    check_edges(recording)
+    check_edges(recording, (1, 7))
     for keep in KEEP:
         check_best(recording, keep)
 
@@ -155,9 +169,9 @@ def test_insertion_does_not_depend_on_the_order() -> None:
         kernels.insert_edges(scores, derivatives, keys, vertex[order], score[order], derivative[order], key[order])
         return [list(zip(*(x[v].tolist() for x in (scores, derivatives, keys)), strict=True)) for v in range(4)]
 
+    rows = list(zip(vertex, score, derivative, key, strict=True))
     wanted = [
-        sorted(((s, d, k) for v, s, d, k in zip(vertex, score, derivative, key, strict=True) if v == at), key=lambda e: (-abs(e[0]), e[2]))[:3]
-        for at in range(4)
+        sorted(((s, d, k) for v, s, d, k in rows if v == at), key=lambda e: (-abs(e[0]), e[2]))[:3] for at in range(4)
     ]
     for _ in range(5):
         assert table(generator.permutation(n)) == wanted

@@ -97,9 +97,9 @@ def test_how_a_path_looks(drawn: Store) -> None:
     path = drawn.trace("out.bias")
     assert str(path).splitlines() == [
         "greedy path of out.bias, sample 0: 1 edge, reaches the loss",
-        "hop  vertex_name  op_type  component  step  token  gradient  contribution  share  margin",
-        "  0  out.bias                                             4",
-        "  1  loss         Mul      loss                           1             4      1",
+        "hop  vertex_name  op_type  component  step  token  value  gradient  contribution  share  margin",
+        "  0  out.bias                                        0.5         4",
+        "  1  loss         Mul      loss                      0.5         1             4      1",
     ]
     assert "<td>out.bias</td>" in path._repr_html_()
     assert path.to_arrow().num_rows == 2
