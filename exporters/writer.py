@@ -80,6 +80,11 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"{self.folder} cannot be written: {error.strerror or error}. What was finished is kept: "
+                "run the same command again to go on."
+            ) from error
 
     def write_graph_table(self, table: str, rows: pa.Table) -> None:
         """Replace one of GRAPH_TABLES; rows are only ever added, so the manifest of before remains true."""

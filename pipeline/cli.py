@@ -33,9 +33,10 @@ def main() -> None:
         sys.stderr.close()  # the reader of our output has seen enough
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what was finished is kept: run the same command again to go on", err=True)
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:  # which typer also makes of Ctrl-C
+        if ended.code == INTERRUPTED:
+            typer.echo("interrupted; what was finished is kept: run the same command again to go on", err=True)
+        raise
 
 
 def _fail(message: str) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from queries.graph import Graph
     from queries.groups import Groups
-    from queries.store import Store
+    from queries.reader import StoreReader
     from queries.walked_importance import Labelled, WalkedSample
 
 NODE_COLUMNS = ("component", "module", "role", "layer", "step", "op_type")
@@ -82,14 +82,14 @@ def _check_by(by: Sequence[str], components: str | Path | None) -> None:
         )
 
 
-def _samples(store: Store, sample: int | None) -> list[tuple[int, int]]:
+def _samples(store: StoreReader, sample: int | None) -> list[tuple[int, int]]:
     # (sample, graph) of the recorded samples
     if sample is not None:
         return [(sample, store.graph_of(sample).graph)]
     return store.fetch(f"select sample, graph from samples where status = '{OK}' order by sample")
 
 
-def _stored_counts(store: Store, question: Question) -> pa.Table:
+def _stored_counts(store: StoreReader, question: Question) -> pa.Table:
     # The default components, and sums over all: from path_edges, path_counts and path_totals alone.
     keys = ", ".join(("sample", *question.keys))
     group = ", ".join(key for key in ("sample", *question.keys) if key != "component")
@@ -127,7 +127,7 @@ def _stored_counts(store: Store, question: Question) -> pa.Table:
     return store.rows(text, {"method": question.method})
 
 
-def _resolve_groups(store: Store, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
+def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
     from queries.groups import finest, resolve_groups
 
     stored = store.finest_groups
@@ -137,7 +137,7 @@ def _resolve_groups(store: Store, question: Question, graph: Graph) -> tuple[Gro
     return groups, [group.name for group in stored]
 
 
-def _walked_counts(store: Store, question: Question) -> pa.Table:
+def _walked_counts(store: StoreReader, question: Question) -> pa.Table:
     from queries.components import RuleUse, check_use, members_by_columns, members_by_rules
     from queries.walked_importance import label, walk_sample
 
@@ -191,13 +191,13 @@ def _walked_table(sample: int, walked: WalkedSample, question: Question, names: 
     return pa.table(columns)
 
 
-def _query(store: Store, table: pa.Table, name: str, text: str) -> pa.Table:
+def _query(store: StoreReader, table: pa.Table, name: str, text: str) -> pa.Table:
     with duckdb_errors("importance failed"):
         relation = cast("duckdb.DuckDBPyRelation", store.connection.from_arrow(table).query(name, text))
         return relation.to_arrow_table()
 
 
-def _measures(store: Store, counts: pa.Table, question: Question) -> pa.Table:
+def _measures(store: StoreReader, counts: pa.Table, question: Question) -> pa.Table:
     # Shares and rates of each sample's counts.
     keys = ", ".join(("sample", *question.keys))
     group = ", ".join(("sample", *(key for key in question.keys if key == "parameter_group")))
@@ -218,7 +218,7 @@ def _measures(store: Store, counts: pa.Table, question: Question) -> pa.Table:
     return _query(store, counts, "counts", text)
 
 
-def _over_samples(store: Store, measures: pa.Table, question: Question) -> pa.Table:
+def _over_samples(store: StoreReader, measures: pa.Table, question: Question) -> pa.Table:
     # Mean, sd and interval of every measure over the samples of each row of keys.
     keys = ", ".join(question.keys) or "1"
     text = f"""
@@ -243,7 +243,7 @@ def _over_samples(store: Store, measures: pa.Table, question: Question) -> pa.Ta
 
 
 def importance(
-    store: Store,
+    store: StoreReader,
     by: Sequence[str],
     *,
     components: str | Path | None,

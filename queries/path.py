@@ -14,7 +14,7 @@ from queries.names import find_vertex
 from queries.text import aligned, cell
 
 if TYPE_CHECKING:
-    from queries.store import Store
+    from queries.reader import StoreReader
 
 _EDGE = ("contribution", "share", "margin")
 _SHOWN = ("hop", "vertex_name", "op_type", "component", "step", "token", "value", "gradient", *_EDGE)
@@ -77,7 +77,7 @@ class Path:
         return self.rows.to_pandas()
 
 
-def _why_it_ends(store: Store, graph: Graph, last: int, sample: int, method: str) -> str:
+def _why_it_ends(store: StoreReader, graph: Graph, last: int, sample: int, method: str) -> str:
     if last == graph.loss_vertex:
         return "loss"
     edges = store.fetch(
@@ -87,7 +87,7 @@ def _why_it_ends(store: Store, graph: Graph, last: int, sample: int, method: str
     return "absent" if last < graph.n_parameters and not edges else "dead"
 
 
-def trace(store: Store, parameter: str, sample: int, method: str) -> Path:
+def trace(store: StoreReader, parameter: str, sample: int, method: str) -> Path:
     """Follow one path of a sample from the element `parameter`.
 
     Raises StoreError for a sample, method or element that the store does not have.

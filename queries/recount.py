@@ -15,7 +15,7 @@ from queries.walker import Entries, components_met, count_entries, count_paths, 
 from queries.walks import SampleWalk, read_starts, sample_walk
 
 if TYPE_CHECKING:
-    from queries.store import Store
+    from queries.reader import StoreReader
 
 Row = dict[tuple[Any, ...], tuple[float, ...]]
 
@@ -43,7 +43,7 @@ def _compare(table: str, counted: Row, stored: Row, tolerance: float) -> Iterato
             return
 
 
-def _stored(store: Store, at: SampleWalk, table: str, key: str, columns: Sequence[str]) -> Row:
+def _stored(store: StoreReader, at: SampleWalk, table: str, key: str, columns: Sequence[str]) -> Row:
     names = ", ".join(("parameter_group", *([key] if key else []), *columns))
     rows = store.fetch(
         f"select {names} from {store.table_of(at.sample, table)} where method = ? and sample = ?",
@@ -71,7 +71,7 @@ def _table(names: list[str], columns: Sequence[Any], values: tuple[NDArray[np.fl
     }
 
 
-def _entries_again(store: Store, at: SampleWalk, groups: list[FinestGroup]) -> tuple[Entries, Row]:
+def _entries_again(store: StoreReader, at: SampleWalk, groups: list[FinestGroup]) -> tuple[Entries, Row]:
     # The entries, and the rows of path_totals, counted from the traced edges of the parameters.
     weighted = bool(store.manifest.settings.get("parameter_vertices", False))
     starts = read_starts(store, at.sample, at.method, 0, at.graph.n_parameters, weighted=weighted)
@@ -88,7 +88,7 @@ def _entries_again(store: Store, at: SampleWalk, groups: list[FinestGroup]) -> t
     return entries, {(group.name,): tuple(counts[i]) for i, group in enumerate(groups)}
 
 
-def recount(store: Store, sample: int, method: str) -> list[Difference]:
+def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
     """Where entries, path_totals, path_edges, path_counts and the trace in SQL differ from the walker's count.
 
     Counts must be equal; sums of gradients may differ by rounding.

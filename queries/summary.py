@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from queries.schema import GRAPH_TABLES, SHARD_TABLES, Manifest
 
 if TYPE_CHECKING:
-    from queries.store import Store
+    from queries.reader import StoreReader
 
 
 def _stored_files(manifest: Manifest, table: str) -> tuple[int, int, int]:
@@ -19,7 +19,7 @@ def _stored_files(manifest: Manifest, table: str) -> tuple[int, int, int]:
     return len(files), sum(f.rows for f in files), sum(f.bytes for f in files)
 
 
-def summarise(store: Store) -> dict[str, Any]:
+def summarise(store: StoreReader) -> dict[str, Any]:
     """Model, settings, samples, graphs and sizes of a store, by name; sizes in bytes."""
     manifest = store.manifest
     ((recorded, failed, tokens, seconds, edges),) = store.fetch(

@@ -11,7 +11,7 @@ from queries.claims import claims
 from queries.schema import GRAPH_TABLES, OK, SHARD_TABLES, StoredFile, table_schema
 
 if TYPE_CHECKING:
-    from queries.store import Store
+    from queries.reader import StoreReader
 
 
 class Check(NamedTuple):
@@ -31,13 +31,13 @@ def _guarded(name: str, check: Callable[[], str]) -> Check:
     return Check(name, not wrong, wrong)
 
 
-def _files(store: Store) -> list[tuple[str, StoredFile]]:
+def _files(store: StoreReader) -> list[tuple[str, StoredFile]]:
     manifest = store.manifest
     shards = [(table, file) for shard in manifest.shards for table, file in shard.files.items()]
     return [*manifest.graph_files.items(), *shards]
 
 
-def _wrong_sizes(store: Store) -> str:
+def _wrong_sizes(store: StoreReader) -> str:
     for _, file in _files(store):
         path = store.path / file.path
         size = path.stat().st_size if path.is_file() else None
@@ -46,7 +46,7 @@ def _wrong_sizes(store: Store) -> str:
     return ""
 
 
-def _wrong_contents(store: Store) -> str:
+def _wrong_contents(store: StoreReader) -> str:
     # Reads every page, so that a damaged file cannot hide behind an intact footer.
     for table, file in _files(store):
         if table not in GRAPH_TABLES and table not in SHARD_TABLES:
@@ -64,7 +64,7 @@ def _wrong_contents(store: Store) -> str:
     return ""
 
 
-def _wrong_samples(store: Store) -> str:
+def _wrong_samples(store: StoreReader) -> str:
     # Shards hold the samples they say, and a complete store all of them.
     behind = 0
     for shard in store.manifest.shards:
@@ -80,12 +80,12 @@ def _wrong_samples(store: Store) -> str:
     return ""
 
 
-def _broken(store: Store, sql: str) -> str:
+def _broken(store: StoreReader, sql: str) -> str:
     ((rows,),) = store.fetch(sql)
     return f"{rows} rows break it" if rows else ""
 
 
-def _recounts(store: Store) -> Iterator[Check]:
+def _recounts(store: StoreReader) -> Iterator[Check]:
     from queries.recount import recount
 
     samples = store.fetch(f"select sample from samples where status = '{OK}' order by sample")
@@ -100,7 +100,7 @@ def _recounts(store: Store) -> Iterator[Check]:
             yield Check(name, table not in wrong, wrong.get(table, ""))
 
 
-def _recount_checks(store: Store) -> list[Check]:
+def _recount_checks(store: StoreReader) -> list[Check]:
     try:
         return list(_recounts(store))
     except Exception as error:
@@ -108,7 +108,7 @@ def _recount_checks(store: Store) -> list[Check]:
         return [Check("path tables: equal what the walker counts from the traced edges", False, detail)]
 
 
-def verify(store: Store) -> list[Check]:
+def verify(store: StoreReader) -> list[Check]:
     """Check files, columns, keys, vertices, ranks, counts and conservation; one `Check` per claim, failures included.
 
     Where files cannot be read, the claims about their rows are not checked.

@@ -15,7 +15,7 @@ from queries.walker import Entries, components_met, count_paths, push
 from queries.walks import PartTotals, SampleWalk, part_entries, sample_walk
 
 if TYPE_CHECKING:
-    from queries.store import Store
+    from queries.reader import StoreReader
 
 
 class Totals(NamedTuple):
@@ -86,7 +86,7 @@ def _joined(pieces: list[Entries]) -> Entries:
     return Entries(group[order], vertex[order], paths[order], weight[order])
 
 
-def _stored_totals(store: Store, at: SampleWalk) -> dict[str, PartTotals]:
+def _stored_totals(store: StoreReader, at: SampleWalk) -> dict[str, PartTotals]:
     rows = store.fetch(
         "select parameter_group, parameters, traced, dead, absent, traced_gradient_l1 "
         f"from {store.table_of(at.sample, 'path_totals')} where method = ? and sample = ?",
@@ -95,7 +95,9 @@ def _stored_totals(store: Store, at: SampleWalk) -> dict[str, PartTotals]:
     return {row[0]: PartTotals(*row[1:]) for row in rows}
 
 
-def _group_entries(store: Store, at: SampleWalk, groups: Groups, finest_names: list[str]) -> tuple[Entries, Totals]:
+def _group_entries(
+    store: StoreReader, at: SampleWalk, groups: Groups, finest_names: list[str]
+) -> tuple[Entries, Totals]:
     stored = _stored_totals(store, at)
     totals = np.zeros((len(PartTotals._fields), len(groups.names)))
     for group, finest in groups.whole:
@@ -109,7 +111,7 @@ def _group_entries(store: Store, at: SampleWalk, groups: Groups, finest_names: l
 
 
 def walk_sample(
-    store: Store,
+    store: StoreReader,
     sample: int,
     method: str,
     labelled_of: Callable[[Graph], Labelled],

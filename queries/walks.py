@@ -13,7 +13,7 @@ from queries.schema import StoreError
 from queries.walker import Entries, Walk, count_entries, reaches_loss
 
 if TYPE_CHECKING:
-    from queries.store import Store
+    from queries.reader import StoreReader
 
 _KEPT = 4  # walks kept in memory by a store
 
@@ -47,7 +47,7 @@ class PartTotals(NamedTuple):
 
 
 def _traced_edges(
-    store: Store, sample: int, method: str, graph: Graph, first: int, end: int
+    store: StoreReader, sample: int, method: str, graph: Graph, first: int, end: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # The vertices in [first, end) that have an edge, and where their traced edge leads, -1 where it is dead.
     rows = store.arrays(
@@ -64,7 +64,7 @@ def _traced_edges(
     return src, np.where(np.asarray(rows["contribution"]) == 0, -1, dst)
 
 
-def read_walk(store: Store, sample: int, method: str) -> Walk:
+def read_walk(store: StoreReader, sample: int, method: str) -> Walk:
     """The traced edges of the activations of a sample."""
     graph = store.graph_of(sample)
     src, dst = _traced_edges(store, sample, method, graph, graph.n_parameters, graph.n_vertices)
@@ -73,7 +73,7 @@ def read_walk(store: Store, sample: int, method: str) -> Walk:
     return Walk(graph.n_parameters, following, graph.node_of_activation, graph.loss_vertex)
 
 
-def read_entries(store: Store, sample: int, method: str, names: list[str], graph: Graph) -> Entries:
+def read_entries(store: StoreReader, sample: int, method: str, names: list[str], graph: Graph) -> Entries:
     """The stored entries of a sample, with groups numbered by their place in `names`."""
     rows = store.arrays(
         f"select parameter_group, vertex, paths, gradient_l1 from {store.table_of(sample, 'entries')} "
@@ -88,9 +88,9 @@ def read_entries(store: Store, sample: int, method: str, names: list[str], graph
     return Entries(group, vertex, np.asarray(rows["paths"], float), np.asarray(rows["gradient_l1"], float))
 
 
-def sample_walk(store: Store, sample: int, method: str) -> SampleWalk:
+def sample_walk(store: StoreReader, sample: int, method: str) -> SampleWalk:
     """The walk and entries of a sample; the last few stay in memory."""
-    kept = store.walks
+    kept: dict[tuple[str, int], SampleWalk] = store.walks
     if (method, sample) not in kept:
         graph = store.graph_of(sample)
         names = [group.name for group in store.finest_groups]
@@ -101,7 +101,9 @@ def sample_walk(store: Store, sample: int, method: str) -> SampleWalk:
     return kept[method, sample]
 
 
-def read_starts(store: Store, sample: int, method: str, first: int, size: int, *, weighted: bool = True) -> Starts:
+def read_starts(
+    store: StoreReader, sample: int, method: str, first: int, size: int, *, weighted: bool = True
+) -> Starts:
     """The traced edges of parameter vertices [first, first + size); not `weighted`, the weights are nan.
 
     Raises StoreError when weights are wanted of a store that was dumped without the gradients of parameters.
@@ -123,7 +125,7 @@ def read_starts(store: Store, sample: int, method: str, first: int, size: int, *
     return Starts(vertex, following, np.abs(np.asarray(rows["gradient"], np.float64)))
 
 
-def part_entries(store: Store, at: SampleWalk, part: Part) -> tuple[Entries, PartTotals]:
+def part_entries(store: StoreReader, at: SampleWalk, part: Part) -> tuple[Entries, PartTotals]:
     """Count where the parameters of a part of a finest group enter the graph."""
     first = part.tensor.first_vertex or 0
     starts = read_starts(store, at.sample, at.method, first, part.tensor.size)

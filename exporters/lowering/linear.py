@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from exporters.operators.arguments import Integers, integers
 from exporters.operators.registry import composite
 from exporters.tape import Tape, Value
+
+Axes = Value | Integers | None
 
 
 @composite("Gemm")
@@ -33,25 +34,35 @@ def gemm(
     return tape("Add", y, c)
 
 
+def _sum(tape: Tape, x: Value, axes: Axes, keepdims: int, noop_with_empty_axes: int) -> Value:
+    """ReduceSum; `axes` is an attribute of the other reductions before opset 18, and an input from then on."""
+    given = axes if axes is None or isinstance(axes, Value) else tape.integers(integers(axes))
+    return tape("ReduceSum", x, given, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
+
+
 @composite("ReduceSumSquare")
-def reduce_sum_square(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
+def reduce_sum_square(
+    tape: Tape, x: Value, axes: Axes = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Value:
     """Sum of squares."""
-    return tape("ReduceSum", tape("Mul", x, x), axes, **attributes)
+    return _sum(tape, tape("Mul", x, x), axes, keepdims, noop_with_empty_axes)
 
 
 @composite("ReduceL1")
-def reduce_l1(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
+def reduce_l1(tape: Tape, x: Value, axes: Axes = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Value:
     """Sum of absolute values."""
-    return tape("ReduceSum", tape("Abs", x), axes, **attributes)
+    return _sum(tape, tape("Abs", x), axes, keepdims, noop_with_empty_axes)
 
 
 @composite("ReduceL2")
-def reduce_l2(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
+def reduce_l2(tape: Tape, x: Value, axes: Axes = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Value:
     """Square root of the sum of squares."""
-    return tape("Sqrt", reduce_sum_square(tape, x, axes, **attributes))
+    return tape("Sqrt", _sum(tape, tape("Mul", x, x), axes, keepdims, noop_with_empty_axes))
 
 
 @composite("ReduceLogSum")
-def reduce_log_sum(tape: Tape, x: Value, axes: Value | None = None, **attributes: Any) -> Value:
+def reduce_log_sum(
+    tape: Tape, x: Value, axes: Axes = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Value:
     """Logarithm of the sum."""
-    return tape("Log", tape("ReduceSum", x, axes, **attributes))
+    return tape("Log", _sum(tape, x, axes, keepdims, noop_with_empty_axes))

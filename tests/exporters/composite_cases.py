@@ -43,6 +43,7 @@ REDUCES: list[Case] = [
         case(op, [x], lambda x, over=over: over(x, (0, 1, 2), False), keepdims=0),
         case(op, [x, ints(-2)], lambda x, _, over=over: over(x, (1,), True)),
         case(op, [x, ints(2, 0)], lambda x, _, over=over: over(x, (0, 2), False), keepdims=0),
+        case(op, [x], lambda x, over=over: over(x, (1, 2), True), axes=[1, -1], opset=13),
     )
 ]
 
@@ -114,7 +115,12 @@ SEQUENCES: list[Case] = [
     case("Split", [LONG, ints(2, 0, 5)], n_outputs=3, axis=1),
     case("Split", [LONG], n_outputs=3, axis=-1, num_outputs=3),
     case("Split", [LONG], n_outputs=2, num_outputs=2),
-    _chain("SplitToSequence", LONG, ("SplitToSequence", ["x0"], ["s"], {"axis": 1}), ("ConcatFromSequence", ["s"], ["y0"], {"axis": 0})),
+    _chain(
+        "SplitToSequence",
+        LONG,
+        ("SplitToSequence", ["x0"], ["s"], {"axis": 1}),
+        ("ConcatFromSequence", ["s"], ["y0"], {"axis": 0}),
+    ),
     *[
         _chain(
             "SplitToSequence",
@@ -179,9 +185,25 @@ POOLS: list[Case] = [
     case("MaxPool", [SIGNAL], lambda x: _largest(x, 1, 4, 1, (0, 0)), kernel_shape=[1], strides=[4], ceil_mode=1),
     case("MaxPool", [IMAGE], lambda x: torch.max_pool2d(x, (3, 2), (2, 1)), kernel_shape=[3, 2], strides=[2, 1]),
     case("AveragePool", [SIGNAL], lambda x: _average(x, 3, 2, (0, 0), include=True), kernel_shape=[3], strides=[2]),
-    case("AveragePool", [SIGNAL], lambda x: _average(x, 3, 2, (1, 1), include=False), kernel_shape=[3], strides=[2], pads=[1, 1]),
-    case("AveragePool", [SIGNAL], lambda x: _average(x, 3, 1, (2, 1), include=True), kernel_shape=[3], pads=[2, 1], count_include_pad=1),
-    case("AveragePool", [IMAGE], lambda x: torch.nn.functional.avg_pool2d(x, (2, 3)), kernel_shape=[2, 3], strides=[2, 3]),
+    case(
+        "AveragePool",
+        [SIGNAL],
+        lambda x: _average(x, 3, 2, (1, 1), include=False),
+        kernel_shape=[3],
+        strides=[2],
+        pads=[1, 1],
+    ),
+    case(
+        "AveragePool",
+        [SIGNAL],
+        lambda x: _average(x, 3, 1, (2, 1), include=True),
+        kernel_shape=[3],
+        pads=[2, 1],
+        count_include_pad=1,
+    ),
+    case(
+        "AveragePool", [IMAGE], lambda x: torch.nn.functional.avg_pool2d(x, (2, 3)), kernel_shape=[2, 3], strides=[2, 3]
+    ),
     case("GlobalMaxPool", [IMAGE], lambda x: x.amax((2, 3), keepdim=True)),
     case("GlobalAveragePool", [IMAGE], lambda x: x.mean((2, 3), keepdim=True)),
     *[

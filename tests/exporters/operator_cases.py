@@ -42,6 +42,7 @@ class Case:
     fixed: tuple[int, ...] = ()
     n_outputs: int = 1
     nodes: tuple[tuple[str, list[str], list[str], dict[str, Any]], ...] = ()
+    opset: int = OPSET
 
     @property
     def leaves(self) -> list[int]:
@@ -61,7 +62,7 @@ class Case:
         inputs = [_typed(name, x) for name, x in zip(names, self.inputs, strict=True) if x is not None]
         outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self.outputs]
         graph = helper.make_graph(protos, "case", inputs, outputs)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
 
     def expected(self, **changed: Array) -> list[Array]:
         """The outputs by ONNX's reference implementation; `changed` replaces inputs (x0=...)."""
@@ -127,10 +128,11 @@ def case(
     fixed: tuple[int, ...] = (),
     n_outputs: int = 1,
     nodes: Sequence[tuple[str, list[str], list[str], dict[str, Any]]] = (),
+    opset: int = OPSET,
     **attributes: Any,
 ) -> Case:
     """See Case."""
-    return Case(op_type, tuple(inputs), formula, attributes, fixed, n_outputs, tuple(nodes))
+    return Case(op_type, tuple(inputs), formula, attributes, fixed, n_outputs, tuple(nodes), opset)
 
 
 def normal(*shape: int, seed: int = 0) -> Array:

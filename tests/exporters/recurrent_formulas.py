@@ -20,7 +20,9 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def rnn(x: Tensor, w: Tensor, r: Tensor, bias: Tensor | None = None, h: Tensor | None = None, **setting: object) -> State:
+def rnn(
+    x: Tensor, w: Tensor, r: Tensor, bias: Tensor | None = None, h: Tensor | None = None, **setting: object
+) -> State:
     """Y and Y_h."""
 
     def step(x_t: Tensor, state: State, weights: State, f: Sequence[Activation]) -> State:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,8 +83,3 @@ def operator_of(recording: Recording) -> Array:
         if call.primitive.kind != "copies":
             order[_vertices(call.output)] = call.order
     return order
-
-
-def only_node(graph: Graph, output: str) -> Graph:
-    """The graph that stops at `output`."""
-    return replace(graph, output=output)

@@ -31,7 +31,9 @@ def described(recording: Recording) -> Counter[tuple[int, int, int, int, float, 
     edges, operator = all_edges(recording), operator_of(recording)
     rank = {int(order): number for number, order in enumerate(np.unique(operator[edges.dst]))}
     rows = zip(edges.src, edges.dst, edges.slot, operator[edges.dst], edges.derivative, edges.contribution, strict=True)
-    return Counter((int(s), int(d), int(n), rank[int(o)], round(float(x), 12), round(float(w), 12)) for s, d, n, o, x, w in rows)
+    return Counter(
+        (int(s), int(d), int(n), rank[int(o)], round(float(x), 12), round(float(w), 12)) for s, d, n, o, x, w in rows
+    )
 
 
 def traces(recording: Recording) -> list[list[int]]:
@@ -71,7 +73,9 @@ def _step_by_step_embedding(tape: Tape, embedding: Value, weight: Value, bias: V
     halves = tape.run("Split", weight, axis=0, num_outputs=2)
     whole = tape("Concat", *[tape("Transpose", half, perm=[1, 0]) for half in halves], axis=1)
     product = tape("MatMul", tape("Concat", *rows, axis=0), whole)
-    return _loss(tape, tape("Add", tape("Cast", product, to=torch.float64), tape("Unsqueeze", bias, tape.integers([0]))))
+    return _loss(
+        tape, tape("Add", tape("Cast", product, to=torch.float64), tape("Unsqueeze", bias, tape.integers([0])))
+    )
 
 
 def _masked_and_padded(tape: Tape, embedding: Value, weight: Value, bias: Value) -> Value:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import composite_cases
 import numpy as np
 import primitive_cases
-import composite_cases
 import pytest
+import torch
 from operator_cases import Case
-from taped import composed_jacobian, derivative_matrix, finish, weighted_sum
+from taped import all_edges, composed_jacobian, derivative_matrix, finish, leaf, operator_of, weighted_sum
 
 from exporters.conservation import conservation_error
-from exporters.edges import total_edges
 from exporters.operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT
+from exporters.tape import Tape
 
 CASES = [*primitive_cases.CASES, *composite_cases.CASES]
 OUTPUTS = [(case, number) for case in CASES for number in range(case.n_outputs)]
@@ -34,7 +35,9 @@ def test_value(case: Case, number: int) -> None:
     np.testing.assert_allclose(y.data.detach().numpy(), expected, rtol=1e-10, atol=1e-7 if rounded else 1e-12)
 
 
-DIFFERENTIABLE = [(i, (c, n)) for i, (c, n) in zip(IDS, OUTPUTS, strict=True) if c.leaves and c.op_type not in WITHOUT_GRADIENT]
+DIFFERENTIABLE = [
+    (i, (c, n)) for i, (c, n) in zip(IDS, OUTPUTS, strict=True) if c.leaves and c.op_type not in WITHOUT_GRADIENT
+]
 
 
 @pytest.mark.parametrize(("case", "number"), [pair for _, pair in DIFFERENTIABLE], ids=[i for i, _ in DIFFERENTIABLE])
@@ -53,3 +56,53 @@ def test_edges(case: Case, number: int) -> None:
     for jacobian, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(jacobian, wanted, rtol=1e-10, atol=1e-10)
     assert conservation_error(recording) < 1e-12
+
+
+PRIMITIVE = [(i, c) for i, (c, _) in DIFFERENTIABLE if c.op_type in PRIMITIVES]
+
+
+@pytest.mark.parametrize("case", [case for _, case in PRIMITIVE], ids=[i for i, _ in PRIMITIVE])
+def test_a_primitive_is_one_operator(case: Case) -> None:
+    """Its edges, and nothing else, scattered into a matrix are its Jacobian; a copy has none."""
+    tape, y, leaves = case.on_tape()
+    if y.vertices is None or y.data.numel() == 0:
+        assert len(tape.calls) <= 1
+        return
+    (call,) = tape.calls
+    assert call.output is y
+    recording = finish(tape, weighted_sum(tape, y))
+    edges = all_edges(recording)
+    mine = operator_of(recording)[edges.dst] == call.order
+    per_slot = {slot: int((edges.slot[mine] == slot).sum()) for slot in range(len(case.inputs))}
+    if call.primitive.kind == "copies":
+        assert not mine.any()
+        assert tape.n_vertices == sum(x.data.numel() for x in leaves) + y.data.numel() + 1  # those of the weighted sum
+        return
+    matrix = derivative_matrix(recording)[y.vertices.reshape(-1)]
+    for x, wanted in zip(leaves, case.jacobians(0), strict=True):
+        assert x.vertices is not None
+        found = matrix[:, x.vertices.reshape(-1)].reshape(wanted.shape)
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    fans = {slot: _fan_out(case, slot, y.data.numel()) if slot in case.leaves else 0 for slot in per_slot}
+    assert per_slot == fans
+
+
+def _fan_out(case: Case, slot: int, size: int) -> int:
+    """The number of edges of one slot, from the shapes alone."""
+    x = case.inputs[slot]
+    assert x is not None
+    if PRIMITIVES[case.op_type].kind == "contracts":
+        first = case.inputs[0]
+        assert first is not None
+        return size * first.shape[-1]  # every output element reads K elements of either operand
+    return x.size if PRIMITIVES[case.op_type].kind == "reduces" else size
+
+
+def test_negative_pads_cut_off() -> None:
+    """ONNX allows them; its reference does not."""
+    tape = Tape(torch.float64)
+    x = leaf(tape, "x", np.arange(12.0).reshape(3, 4))
+    y = tape("Pad", x, tape.integers([-1, 2, 0, -3]), tape.number(7.0))
+    assert y.data.tolist() == [[7.0, 7.0, 4.0], [7.0, 7.0, 8.0]]
+    assert y.vertices is not None
+    assert y.vertices.tolist() == [[-1, -1, 4], [-1, -1, 8]]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.cli import main
-from queries.schema import GRAPH_TABLES, SHARD_TABLES, read_manifest
+from queries.schema import GRAPH_TABLES, SHARD_TABLES, read_manifest, table_schema
 
 MODELS = '''"""Two language models with 19 words."""
 
@@ -71,8 +71,9 @@ def write_lines(path: Path, *lines: str) -> Path:
 
 def rows(store: Path, table: str) -> pa.Table:
     """All finished rows of a table, in the order of the manifest; samples without their seconds."""
-    files = read_manifest(store).files(table)
-    found = pa.concat_tables([pq.read_table(store / file) for file in files]) if files else pa.table({})
+    manifest = read_manifest(store)
+    empty = table_schema(table, manifest.dtype).empty_table()
+    found = pa.concat_tables([empty, *(pq.read_table(store / file) for file in manifest.files(table))])
     return found.drop_columns(["seconds"]) if "seconds" in found.column_names else found
 
 
