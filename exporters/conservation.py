@@ -36,7 +36,7 @@ def _target_gradients(recording: Recording, slot: Contracted) -> Tensor:
     """The gradients of a contraction's targets: batch x X x Z."""
     n_b, n_x, _ = slot.vertex.shape
     strides = (slot.stride_b, slot.stride_x, slot.stride_z)
-    first = first_vertex(recording.tape, slot.call)
+    first = first_vertex(recording.tape, slot.call) + slot.offset
     return torch.from_numpy(recording.gradients).as_strided((n_b, n_x, slot.other.shape[2]), strides, first)
 
 

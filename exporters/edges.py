@@ -1,24 +1,22 @@
 """All edges of a recording, in blocks of bounded size, sorted by (source, operator, slot, target).
 
 A source's edges come from many operators. For each slot the operand's elements are sorted by vertex once; then a block
-of vertices collects its edges slot by slot, each written behind the ones before, without sorting edges.
+of vertices collects its edges slot by slot, each written behind the ones before. Edges are sorted only
+where an operand repeats a vertex.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporters import kernels
-from exporters.operators.contracts import contraction
 from exporters.recorder import Recording
-from exporters.slots import Contracted, Direct, contracted_slots, direct_slots, first_vertex
-from exporters.tape import Call
+from exporters.slots import Contracted, Direct, EdgeOrder, contracted_slots, direct_slots, first_vertex, reduced_slot
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -32,7 +30,7 @@ class EdgeBlock:
 
     src: Ints
     dst: Ints
-    slot: NDArray[np.int8]
+    slot: NDArray[np.int16]
     derivative: Floats
     contribution: Floats
 
@@ -48,6 +46,7 @@ class _Slot:
     other: Floats
     batch: Ints
     row: Ints
+    interleaves: bool
 
 
 def count_edges(recording: Recording) -> Ints:
@@ -72,29 +71,17 @@ def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]
 
 
 def total_edges(recording: Recording) -> int:
-    """The number of edges, counted from the structure alone."""
+    """The number of edges, counted without making them."""
     total = 0
     for call in recording.tape.calls:
-        for slot, x in enumerate(call.inputs):
-            if x is None or x.vertices is None or call.primitive.kind == "copies":
-                continue
-            total += fan_out(call, slot) * int((x.vertices >= 0).sum())
-    return total
-
-
-def fan_out(call: Call, slot: int) -> int:
-    """Targets of one element of an operand, all elements alike (a broadcast one has a target in every repetition)."""
-    x = call.inputs[slot]
-    assert x is not None
-    if call.primitive.kind == "reduces":
-        return 1
-    if call.primitive.kind == "elementwise":
-        return call.output.data.numel() // max(x.data.numel(), 1)
-    a, b = call.inputs
-    assert a is not None
-    assert b is not None
-    c = contraction(a.data, b.data, slot)
-    return c.z * prod(c.batch) * c.x * c.y // max(x.data.numel(), 1)
+        if call.primitive.kind == "elementwise":
+            for x in call.inputs:
+                if x is not None and x.vertices is not None:
+                    repeated = call.output.data.numel() // max(x.data.numel(), 1)
+                    total += repeated * int((x.vertices >= 0).sum())
+        elif call.primitive.kind == "reduces":
+            total += int((reduced_slot(call).vertex >= 0).sum())
+    return total + sum(int((c.vertex >= 0).sum()) * c.other.shape[2] for c in contracted_slots(recording.tape))
 
 
 def _slots(recording: Recording) -> list[_Slot]:
@@ -109,16 +96,18 @@ def _slots(recording: Recording) -> list[_Slot]:
 def _from_direct(recording: Recording, direct: Direct) -> _Slot:
     order, vertex = _sorted_vertices(direct.vertex)
     target = first_vertex(recording.tape, direct.call) + direct.target[order]
-    return _Slot(direct.slot, vertex, target, 0, direct.derivative.reshape(1, -1, 1), np.zeros_like(order), order)
+    derivative = direct.derivative.reshape(1, -1, 1)
+    return _Slot(direct.slot, vertex, target, 0, derivative, np.zeros_like(order), order, interleaves=False)
 
 
 def _from_contracted(recording: Recording, contracted: Contracted) -> _Slot:
     _, n_x, n_y = contracted.vertex.shape
     order, vertex = _sorted_vertices(contracted.vertex.reshape(-1).numpy())
     batch, x, y = order // (n_x * n_y), order // n_y % n_x, order % n_y
-    first = first_vertex(recording.tape, contracted.call)
+    first = first_vertex(recording.tape, contracted.call) + contracted.offset
     target = first + batch * contracted.stride_b + x * contracted.stride_x
-    return _Slot(contracted.slot, vertex, target, contracted.stride_z, contracted.other.numpy(), batch, y)
+    other = contracted.other.numpy()
+    return _Slot(contracted.slot, vertex, target, contracted.stride_z, other, batch, y, contracted.interleaves)
 
 
 def _sorted_vertices(vertex: Ints) -> tuple[Ints, Ints]:
@@ -133,12 +122,14 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
     n = int(offsets[-1])
     src, dst = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     derivative = np.empty(n, dtype=recording.gradients.dtype)
-    number = np.zeros(n, dtype=np.int8)
+    number = np.zeros(n, dtype=np.int16)
     cursor = offsets[:-1].copy()
+    interleaved = False
     for slot in slots:
         start, stop = np.searchsorted(slot.vertex, (low, high))
         if start == stop:
             continue
+        interleaved |= slot.interleaves
         chosen = slice(start, stop)
         kernels.place_edges(
             src,
@@ -155,4 +146,8 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
             slot.batch[chosen],
             slot.row[chosen],
         )
+    if interleaved:
+        operator = np.searchsorted(EdgeOrder(recording.tape).first_vertex, dst, side="right")
+        order = np.lexsort((dst, number, operator, src))
+        src, dst, number, derivative = src[order], dst[order], number[order], derivative[order]
     return EdgeBlock(src, dst, number, derivative, recording.gradients[dst] * derivative)

@@ -119,7 +119,7 @@ def insert_products(
 def decode_keys(key: Any, base: Any, size: Any, first_vertex: Any) -> Any:
     """Key -> target vertex and slot. base, size, first_vertex: of each operator, base ascending."""
     target = np.full(key.shape[0], -1, dtype=np.int64)
-    slot = np.zeros(key.shape[0], dtype=np.int8)
+    slot = np.zeros(key.shape[0], dtype=np.int16)
     for e in prange(key.shape[0]):
         if key[e] != NO_EDGE:
             o = np.searchsorted(base, key[e], side="right") - 1

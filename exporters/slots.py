@@ -8,7 +8,7 @@ Two shapes cover the four kinds. *Direct* edges (elementwise, reduces): each ope
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.operators import contracts, elementwise, reduces
-from exporters.tape import Call, Tape
+from exporters.repeats import Part, merge_contracted, merge_direct
+from exporters.tape import Call, Tape, Value
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -40,16 +41,19 @@ class Contracted:
     """The edges of one operand of a matrix product, over flattened batch axes.
 
     vertex : batch x X x Y     other : batch x Y x Z, the derivatives
-    The target of (b, x, y) and z is element b * stride_b + x * stride_x + z * stride_z of the output.
+    The target of (b, x, y) and z is element offset + b * stride_b + x * stride_x + z * stride_z of the output.
+    No vertex stands twice in a row (b, x). interleaves: whether one stands in several, so that its targets alternate.
     """
 
     call: Call
     slot: int
     vertex: Tensor
     other: Tensor
+    offset: int
     stride_b: int
     stride_x: int
     stride_z: int
+    interleaves: bool
 
 
 class EdgeOrder:
@@ -84,7 +88,7 @@ def direct_slots(tape: Tape) -> Iterator[Direct]:
         if call.primitive.kind == "elementwise":
             groups[_likeness(call)].append(call)
         elif call.primitive.kind == "reduces":
-            yield _reduced(call)
+            yield reduced_slot(call)
     for calls in groups.values():
         yield from _elementwise(calls)
 
@@ -95,7 +99,7 @@ def contracted_slots(tape: Tape) -> Iterator[Contracted]:
         if call.primitive.kind == "contracts":
             for slot, operand in enumerate(call.inputs):
                 if operand is not None and operand.vertices is not None:
-                    yield _contracted(call, slot, operand.vertices)
+                    yield from _contracted(call, slot, operand)
 
 
 def _likeness(call: Call) -> tuple[Any, ...]:
@@ -129,7 +133,8 @@ def _elementwise(calls: list[Call]) -> Iterator[Direct]:
             yield Direct(call, slot, vertex, target, derivative[i].reshape(-1).numpy())
 
 
-def _reduced(call: Call) -> Direct:
+def reduced_slot(call: Call) -> Direct:
+    """The edges of a reduction."""
     x = call.inputs[0]
     assert x is not None
     assert x.vertices is not None
@@ -137,18 +142,28 @@ def _reduced(call: Call) -> Direct:
     leaf = x.data.detach().clone().requires_grad_()
     with torch.enable_grad():
         y = call.primitive.compute(leaf, *others, **call.attributes)
-    (derivative,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
-    target = reduces.targets(leaf, *others, **call.attributes)
-    return Direct(call, 0, x.vertices.reshape(-1).numpy(), target.reshape(-1).numpy(), derivative.reshape(-1).numpy())
+    (found,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
+    vertex, derivative = x.vertices.reshape(-1).numpy(), found.reshape(-1).numpy()
+    target = reduces.targets(leaf, *others, **call.attributes).reshape(-1).numpy()
+    if x.repeats_a_vertex:
+        vertex, target, derivative = merge_direct(vertex, target, derivative)
+    return Direct(call, 0, vertex, target, derivative)
 
 
-def _contracted(call: Call, slot: int, vertices: Tensor) -> Contracted:
+def _contracted(call: Call, slot: int, operand: Value) -> Iterator[Contracted]:
     a, b = call.inputs
     assert a is not None
     assert b is not None
+    assert operand.vertices is not None
     c = contracts.contraction(a.data.detach(), b.data.detach(), slot)
-    vertices = contracts.as_matrix(vertices, slot)
+    vertices = contracts.as_matrix(operand.vertices, slot)
     vertices = vertices.transpose(-1, -2) if c.transposed else vertices
     vertices = vertices.expand(*c.batch, c.x, c.y).flatten(0, -3) if c.batch else vertices.unsqueeze(0)
     other = c.other.flatten(0, -3) if c.batch else c.other.unsqueeze(0)
-    return Contracted(call, slot, vertices, other, c.x * c.z, c.stride_x, c.stride_z)
+    stride_b = c.x * c.z
+    parts: Iterable[Part] = [Part(vertices, other, 0)]
+    if operand.repeats_a_vertex:
+        parts = merge_contracted(vertices, other, stride_b, c.stride_x)
+    for part in parts:
+        strides = (stride_b, c.stride_x, c.stride_z)
+        yield Contracted(call, slot, part.vertex, part.other, part.offset, *strides, operand.repeats_a_vertex)

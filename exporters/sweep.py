@@ -30,7 +30,7 @@ class BestEdges:
     """
 
     target: Ints
-    slot: NDArray[np.int8]
+    slot: NDArray[np.int16]
     derivative: Floats
     score: Floats
 
@@ -85,9 +85,9 @@ def _stacked_uses(recording: Recording, order: EdgeOrder) -> dict[Any, list[_Use
 
 def _use(recording: Recording, order: EdgeOrder, slot: Contracted, b: int) -> _Use:
     (n_x, _), n_z = slot.vertex.shape[1:], slot.other.shape[2]
-    first = first_vertex(recording.tape, slot.call)
+    first, start = first_vertex(recording.tape, slot.call), slot.offset + b * slot.stride_b
     gradients = torch.from_numpy(recording.gradients)
-    left = gradients.as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), first + b * slot.stride_b)
-    key_z = order.key(slot.call, slot.slot) + b * slot.stride_b + np.arange(n_z) * slot.stride_z
+    left = gradients.as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), first + start)
+    key_z = order.key(slot.call, slot.slot) + start + np.arange(n_z) * slot.stride_z
     right = slot.other[b].transpose(0, 1).contiguous()
     return _Use(slot.vertex[b].numpy(), left.contiguous().numpy(), right.numpy(), key_z, slot.stride_x)

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -54,6 +54,19 @@ class Value:
     @property
     def shape(self) -> torch.Size:
         return self.data.shape
+
+    @cached_property
+    def repeats_a_vertex(self) -> bool:
+        """Whether two of its elements are the same vertex."""
+        if self.vertices is None:
+            return False
+        real = self.vertices[self.vertices >= 0]
+        if real.numel() == 0:
+            return False
+        low = int(real.min())
+        seen = torch.zeros(int(real.max()) - low + 1, dtype=torch.bool)
+        seen[real - low] = True
+        return int(seen.sum()) < real.numel()
 
 
 @dataclass(eq=False)

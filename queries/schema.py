@@ -153,7 +153,7 @@ SHARD_TABLES: dict[str, pa.Schema] = {
             pa.field("dst", pa.int64()),
             pa.field("src_tensor", pa.int32()),
             pa.field("dst_tensor", pa.int32()),
-            pa.field("slot", pa.int8()),
+            pa.field("slot", pa.int16()),
             pa.field("derivative", _FLOAT),
             pa.field("contribution", _FLOAT),
         ]
@@ -168,7 +168,7 @@ SHARD_TABLES: dict[str, pa.Schema] = {
             pa.field("dst", pa.int64()),
             pa.field("src_tensor", pa.int32()),
             pa.field("dst_tensor", pa.int32()),
-            pa.field("slot", pa.int8()),
+            pa.field("slot", pa.int16()),
             pa.field("derivative", _FLOAT),
             pa.field("contribution", _FLOAT),
             pa.field("score", _FLOAT),
