@@ -36,4 +36,6 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
         return
     data = path.with_name(f"{path.name}.data")
     data.unlink(missing_ok=True)  # onnx would append to it
-    onnx.save(model, path, save_as_external_data=True, location=data.name)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    onnx.save(model, unfinished, save_as_external_data=True, location=data.name)
+    unfinished.replace(path)  # the model appears when its data is complete

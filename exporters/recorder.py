@@ -136,8 +136,7 @@ def compare_gradients(recording: Recording, loss: float, gradients: Mapping[str,
         whose gradients are a thousand times smaller than the largest of all is measured against that thousandth.
     """
     largest = max((float(g.abs().max()) for g in gradients.values() if g.numel()), default=0.0)
-    if not abs(recording.loss - loss) <= tolerance * max(1.0, abs(loss)):
-        raise _differs(f"the loss is {recording.loss:.9g}, torch's is {loss:.9g}")
+    compare_loss(recording, loss, tolerance)
     for tensor in recording.tape.tensors:
         if tensor.kind != "parameter" or tensor.first_vertex is None:
             continue
@@ -149,6 +148,12 @@ def compare_gradients(recording: Recording, loss: float, gradients: Mapping[str,
                 f"the gradient of {tensor.name} differs from torch's by up to {difference:.3g} "
                 f"(its largest gradient is {scale:.3g})"
             )
+
+
+def compare_loss(recording: Recording, loss: float, tolerance: float) -> None:
+    """Raise ModelError when the export's loss differs from torch's own, over |loss| or 1, by more than `tolerance`."""
+    if not abs(recording.loss - loss) <= tolerance * max(1.0, abs(loss)):
+        raise _differs(f"the loss is {recording.loss:.9g}, torch's is {loss:.9g}")
 
 
 def _differs(what: str) -> ModelError:

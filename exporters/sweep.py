@@ -7,6 +7,8 @@ weight at every step) are stacked into one kernel call.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +55,28 @@ def best_edges(recording: Recording, keep: int) -> BestEdges:
     derivative = np.zeros_like(score)
     key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
     order = EdgeOrder(recording.tape)
-    for direct in direct_slots(recording.tape):
-        _insert_direct(recording, order, direct, score, derivative, key)
-    for uses in _stacked_uses(recording, order).values():
-        left, right = np.concatenate([u.left for u in uses]), np.concatenate([u.right for u in uses])
-        key_z = np.concatenate([u.key_z for u in uses])
-        best_z = kernels.best_products(left, right, keep)
-        kernels.insert_products(score, derivative, key, uses[0].vertex, left, right, best_z, key_z, uses[0].stride_x)
-    target, slot = kernels.decode_keys(key.reshape(-1), order.base, order.size, order.first_vertex)
+    with _torch_threads_kept():
+        for direct in direct_slots(recording.tape):
+            _insert_direct(recording, order, direct, score, derivative, key)
+        for uses in _stacked_uses(recording, order).values():
+            left, right = np.concatenate([u.left for u in uses]), np.concatenate([u.right for u in uses])
+            key_z = np.concatenate([u.key_z for u in uses])
+            best_z = kernels.best_products(left, right, keep)
+            kernels.insert_products(
+                score, derivative, key, uses[0].vertex, left, right, best_z, key_z, uses[0].stride_x
+            )
+        target, slot = kernels.decode_keys(key.reshape(-1), order.base, order.size, order.first_vertex)
     return BestEdges(target.reshape(shape), slot.reshape(shape), derivative, score)
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Parallel kernels change torch's number of threads, and with it the last bit of its sums."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _insert_direct(

@@ -215,7 +215,7 @@ class Tape:
         try:
             result: Tensor = compute(*data, **attributes)
         except NotImplementedError as error:
-            raise ModelError(f"{self._where(op_type)}: {error} is not supported") from error
+            raise ModelError(f"{self._where(op_type)}: {error}") from error
         except (IndexError, RuntimeError, ValueError) as error:
             raise SampleError(f"{self._where(op_type)}: {str(error).splitlines()[0]}") from error
         return result

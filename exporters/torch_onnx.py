@@ -24,9 +24,24 @@ from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from exporters.models import ModelError
-from exporters.torch_recurrent import TRANSLATIONS, recurrent_layers_whole
+from exporters.precision import run_in_precision
+from exporters.torch_recurrent import TRANSLATIONS as RECURRENT
+from exporters.torch_recurrent import recurrent_layers_whole
+from exporters.torch_scalars import TRANSLATIONS as SCALARS
 
 OPSET = 20
+
+# what to do about an error of the exporter that has these words in it
+_ADVICE = {
+    "GuardOnDataDependentSymNode": (
+        "The model decides something by the numbers in a tensor. nn.Transformer and its layers do so with masks unless "
+        "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
+        "of your own, use torch.where"
+    ),
+    "failed to unpack the object": (
+        "Packed sequences cannot be exported: run recurrent layers on plain tensors, one sentence at a time"
+    ),
+}
 
 
 @dataclass
@@ -47,40 +62,43 @@ def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     model = copy.deepcopy(model).to(dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
+    if dtype == torch.float64:
+        run_in_precision(model, dtype)
     return model
 
 
-def export(model: nn.Module, inputs: Mapping[str, Tensor]) -> Exported:
-    """Export `model(**inputs)`, every axis but the batch axis dynamic where the model allows it.
+def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = True) -> Exported:
+    """Export `model(**inputs)`; if `dynamic`, for every size of every axis but the first, where the model allows it.
 
     Raises ModelError when torch cannot export the model.
     """
-    program = _export_program(model, inputs)
+    _refuse_projections(model)
+    program = _export_program(model, inputs, dynamic)
     model_ir = program.model
-    parameters, aliases = _parameter_names(model, set(model_ir.graph.initializers))
+    parameters, aliases = _name_parameters(model, model_ir)
     _fold(model_ir)
     return Exported(ir.serde.serialize_model(model_ir), parameters, aliases)
 
 
-def check_scalar(output: object) -> None:
-    """Raise ModelError unless `output` is one floating-point scalar that has a gradient."""
+def check_scalar(output: object) -> Tensor:
+    """The model's output; ModelError unless it is one floating-point scalar that has a gradient."""
     if not isinstance(output, Tensor):
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif not output.requires_grad:
+    elif torch.is_grad_enabled() and not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
-        return
+        return output
     raise ModelError(
         f"the model's forward returned {got}; one floating-point scalar is wanted, such as a loss. "
         "Wrap the model in a module whose forward reduces its output to a scalar."
     )
 
 
-def _export_program(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Any:
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
-    shapes = {name: {a: static if a == 0 else auto for a in range(x.dim())} for name, x in inputs.items()}
+    shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
     try:
         with _quiet(), recurrent_layers_whole():
             return torch.onnx.export(
@@ -91,11 +109,22 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
                 verbose=False,
-                custom_translation_table=TRANSLATIONS,
+                custom_translation_table={**RECURRENT, **SCALARS},
             )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
-        raise ModelError(f"torch.onnx.export cannot export this model: {reason}") from error
+        advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
+        raise ModelError(f"torch.onnx.export cannot export this model: {reason}{advice}") from error
+
+
+def _refuse_projections(model: nn.Module) -> None:
+    """ONNX's LSTM has no projection; torch's exporter leaves it out without a word."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LSTM) and module.proj_size:
+            raise ModelError(
+                f"module {name!r} is an LSTM with proj_size={module.proj_size}, which ONNX cannot express. "
+                "Write its cell as a Python loop."
+            )
 
 
 def _reason(error: BaseException) -> str:
@@ -122,20 +151,25 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _parameter_names(model: nn.Module, initializers: set[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Parameters in state_dict order under the name the export kept, and the other names of tied ones."""
+def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], dict[str, list[str]]]:
+    """The parameters in state_dict order, and the other names of tied ones.
+
+    The export keeps the last name of a tied weight; here it gets its first one, as in `named_parameters`.
+    """
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
+    initializers = dict(model_ir.graph.initializers)
     kept: list[str] = []
     aliases: dict[str, list[str]] = {}
     for group in names.values():
         exported = [name for name in group if name in initializers]
         if not exported:
             continue  # a parameter that forward does not use
-        kept.append(exported[0])
+        initializers[exported[0]].name = group[0]
+        kept.append(group[0])
         if len(group) > 1:
-            aliases[exported[0]] = [name for name in group if name != exported[0]]
+            aliases[group[0]] = group[1:]
     return kept, aliases
 
 
@@ -144,15 +178,19 @@ def _fold(model: ir.Model) -> None:
     graph = model.graph
     n_inputs = len(graph.inputs)
     hidden = list(graph.initializers.values())
+    tensors = [value.const_value for value in hidden]
     graph.initializers.clear()
     graph.inputs.extend(hidden)
+    for value in hidden:
+        value.const_value = None  # a rewriting rule drops biases that it sees to be zero
     passes.InlinePass()(model)
     for _ in range(2):
         fold_constants(model, onnx_shape_inference=True)
         rewriter.RewritePass(rewriter._DEFAULT_REWRITE_RULES)(model)
         passes.RemoveUnusedNodesPass()(model)
     del graph.inputs[n_inputs:]
-    for value in hidden:
+    for value, tensor in zip(hidden, tensors, strict=True):
+        value.const_value = tensor
         if value.uses():
             graph.initializers[str(value.name)] = value
     passes.RemoveUnusedOpsetsPass()(model)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from exporters.graph import read_graph
 from exporters.models import ModelError, SampleError
-from exporters.recorder import Recorder, Recording, compare_gradients
+from exporters.recorder import Recorder, Recording, compare_gradients, compare_loss
 from exporters.torch_onnx import check_scalar, export, for_tracing
 
 # largest relative difference between the export's gradients and torch's own
@@ -64,11 +64,11 @@ class TorchModel:
         return self._first
 
     def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
-        """See TracedModel. A shape seen for the first time is compared with torch: loss and every gradient."""
+        """See TracedModel. Every sample's loss is compared with torch's; at a new shape also every gradient."""
         inputs = {n: x.to(self._dtype) if x.is_floating_point() else x for n, x in inputs.items()}
         shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
         if shapes in self._of_shape:
-            return self._of_shape[shapes].record(inputs, n_tokens)
+            return self._compared(self._of_shape[shapes], inputs, n_tokens)
         reference = self._reference(inputs)
         for recorder in self._recorders:
             try:
@@ -90,16 +90,29 @@ class TorchModel:
 
     def _reference(self, inputs: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
         """torch's own loss and parameter gradients."""
-        try:
-            output = self._module(**inputs)
-        except (IndexError, ValueError, TypeError, RuntimeError) as error:
-            raise SampleError(f"the model's forward failed on this sample: {str(error).splitlines()[0]}") from error
-        check_scalar(output)
+        output = self._forward(inputs)
         parameters = dict(self._module.named_parameters())
         found = torch.autograd.grad(
             output.reshape(()), list(parameters.values()), allow_unused=True, materialize_grads=True
         )
         return float(output.detach()), dict(zip(parameters, found, strict=True))
+
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        try:
+            output = self._module(**inputs)
+        except Exception as error:  # whatever a user's model raises
+            reason = (str(error).splitlines() or [""])[0]
+            raise SampleError(f"the model's forward failed on this sample: {reason or type(error).__name__}") from error
+        return check_scalar(output)
+
+    def _compared(self, recorder: Recorder, inputs: Mapping[str, Tensor], n_tokens: int) -> Recording:
+        """A recording whose loss is torch's: ONNX accepts some inputs that torch refuses, such as an index of -1."""
+        recording = recorder.record(inputs, n_tokens)
+        with torch.no_grad():
+            loss = float(self._forward(inputs))
+        if math.isfinite(loss) or recording.is_finite():
+            compare_loss(recording, loss, TOLERANCE[self._dtype])
+        return recording
 
     def _checked(
         self,
@@ -117,7 +130,10 @@ class TorchModel:
         return recording
 
     def _export(self, inputs: Mapping[str, Tensor]) -> Recorder:
-        exported = export(self._module, inputs)
+        try:
+            exported = export(self._module, inputs)
+        except ModelError:  # some models can be exported for one size only
+            exported = export(self._module, inputs, dynamic=False)
         if self._first is None:
             self._first = exported.model
             self.aliases = exported.aliases
@@ -129,6 +145,7 @@ class OnnxModel:
 
     def __init__(self, path: Path, dtype: torch.dtype) -> None:
         self.name = path.stem
+        self._dtype = dtype
         self.aliases: dict[str, list[str]] = {}
         try:
             self._model = onnx.load(path)
@@ -143,6 +160,9 @@ class OnnxModel:
 
     def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
         """See TracedModel."""
+        # whole numbers in a .jsonl file may stand for floats
+        wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
+        inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
         return self._recorder.record(inputs, n_tokens)
 
     def fingerprint(self) -> str:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,6 +85,18 @@ class StoreWriter:
                 f"{self.folder} cannot be written: {error.strerror or error}. What was finished is kept: "
                 "run the same command again to go on."
             ) from error
+
+    def read(self, file: str) -> list[dict[str, Any]]:
+        """The rows of a finished file, given relative to the store; StoreError when it is damaged."""
+        try:
+            rows: list[dict[str, Any]] = pq.read_table(self.folder / file).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(
+                f"{self.folder} is damaged: {file} cannot be read ({reason}). "
+                "Restore the file, or dump the store again into another folder."
+            ) from error
+        return rows
 
     def write_graph_table(self, table: str, rows: pa.Table) -> None:
         """Replace one of GRAPH_TABLES; rows are only ever added, so the manifest of before remains true."""

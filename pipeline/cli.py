@@ -32,7 +32,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has seen enough
     except OSError as error:
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        file = error.filename2 or error.filename  # the second of two is the one the user named
+        _fail(f"{error.strerror or error}{f': {file}' if file else ''}")
     except SystemExit as ended:  # which typer also makes of Ctrl-C
         if ended.code == INTERRUPTED:
             typer.echo("interrupted; what was finished is kept: run the same command again to go on", err=True)

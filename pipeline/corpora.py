@@ -1,25 +1,31 @@
-"""Text to train on: the prose of Python's own documentation, or any text file, as tokenised sentences.
+"""What models are trained on: lines of tokenised text, from files or out of this project's own grammars.
 
-Tokens: a word with its inner hyphens, dots and apostrophes (`state-of-the-art`, `sys.path`, `don't`), a number, an
-abbreviation (`e.g.`), or one punctuation mark. Text that is already tokenised keeps its tokens: WikiText's `<unk>`,
-`@-@` and `'s` are one token each. Tokenising tokenised text changes nothing. Words are lower-cased unless asked
-otherwise, because on a small corpus `The` and `the` should share what they learn.
+A line is a sample, as the encoder of a task takes it: one field of text, or several with a TAB between them. Each field
+has a vocabulary of its own.
 """
 
 from __future__ import annotations
 
-import difflib
+import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.models import SampleError
+from pipeline.grammars import sentences_about_agreement, sentences_of_opinion, translated_sentences
+from pipeline.python_docs import python_docs
+from pipeline.sentences import sentences_of_text
+from pipeline.tokens import Sentence, tokenize, tokenize_side
+from queries.names import nearest
 
 PYTHON_DOCS = "python-docs"
+AGREEMENT = "agreement"
+TRANSLATION = "translation"
+OPINIONS = "opinions"
 
-Sentence = list[str]
+GENERATED = 4000  # samples of a generated corpus, unless its name says how many
 
 
 class CorpusError(SampleError):
@@ -28,212 +34,176 @@ class CorpusError(SampleError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokenised sentences, split into those to train on and those held out."""
+    """Tokenised lines, split into those to train on and those held out."""
 
-    train: list[Sentence]
-    held_out: list[Sentence]
+    train: list[str]
+    held_out: list[str]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all sentences: equal for equal text, whatever file or Python version it came from."""
+        """SHA-256 of all lines: equal for equal text, whatever file or Python version it came from."""
         digest = hashlib.sha256()
         for part in (self.train, self.held_out):
-            digest.update("".join(" ".join(sentence) + "\n" for sentence in part).encode() + b"\0")
+            digest.update("".join(f"{line}\n" for line in part).encode() + b"\0")
         return digest.hexdigest()
 
 
-_TOKEN = re.compile(
-    r"<unk>|<eos>"
-    r"|@[-.,]@"  # WikiText's hyphen, decimal point and thousands separator
-    r"|(?:[^\W\d_]\.){2,}"  # e.g., U.S.
-    r"|\d+(?:,\d{3})+(?:\.\d+)?"  # 1,000.5
-    r"|\w+(?:[-.'’]\w+)*"
-    r"|['’](?:s|d|m|t|ll|re|ve)\b"  # a clitic that the text has split off
-    r"|\.\.\.|--+"
-    r"|[^\w\s]",
-    re.IGNORECASE,
-)
+def one_name(text: str, lowercase: bool = True) -> Sentence:  # noqa: ARG001  a label keeps its case
+    """The field of a label: one word, spaces and all."""
+    return [text.strip()] if text.strip() else []
 
 
-def tokenize(text: str, lowercase: bool = True) -> Sentence:
-    """The tokens of one sentence, none for a blank one."""
-    return _TOKEN.findall(text.lower() if lowercase else text)
+@dataclass(frozen=True)
+class Part:
+    """One field of a line.
 
-
-_STOP = re.compile(r"""[.!?]+['")\]’”]*(?=\s)""")
-_LAST_WORD = re.compile(r"[\w.]+$")
-_ABBREVIATIONS = {"e.g", "i.e", "cf", "vs", "mr", "mrs", "ms", "dr", "st", "no", "fig", "prof"}
-
-
-def _ends_sentence(before: str, after: str) -> bool:
-    """Whether the stop between `before` and `after` ends a sentence."""
-    if before[-1:].isspace():  # tokenised text: a stop on its own is no abbreviation
-        return True
-    word = _LAST_WORD.search(before)
-    if word and (len(word[0]) == 1 or word[0].lower() in _ABBREVIATIONS):
-        return False
-    return bool(re.match(r"""\s+["'(\[‘“]?[^\W_a-z]""", after))
-
-
-def split_sentences(paragraph: str) -> list[str]:
-    """The sentences of a paragraph of raw or tokenised text, each stripped of outer white space."""
-    sentences: list[str] = []
-    start = 0
-    for stop in _STOP.finditer(paragraph):
-        if stop.start() < start or not _ends_sentence(paragraph[start : stop.start()], paragraph[stop.end() :]):
-            continue
-        end = stop.end()
-        # Tokenised text separates a closing quote from its stop: an open quote is closed before the next sentence.
-        quote = re.match(r'\s+"(?=\s|$)', paragraph[end:])
-        if quote and paragraph.count('"', start, end) % 2:
-            end += quote.end()
-        sentences.append(paragraph[start:end].strip())
-        start = end
-    sentences.append(paragraph[start:].strip())
-    return [sentence for sentence in sentences if sentence]
-
-
-_HEADING = re.compile(r"\s*(=+ ).*( =+)\s*$")  # WikiText: ` = = Description = = `
-_WHOLE_LINE = re.compile(r"""[.!?]['")\]’”\s]*$""")
-_MOST = 0.8  # share of lines from which a file is taken to be laid out one way
-
-
-def _share(flags: Iterable[bool]) -> float:
-    flags = list(flags)
-    return sum(flags) / max(len(flags), 1)
-
-
-def sentences_of_text(text: str) -> list[str]:
-    """The sentences of a text file, whichever way it is laid out; heading lines (` = Title = `) are left out.
-
-    When most lines end like a sentence, a line is one sentence if most are, else a paragraph of several (WikiText).
-    When they do not, a file without blank lines has one sentence per line, without final stops (Penn Treebank), and one
-    with blank lines has paragraphs broken into lines to fit a page.
+    name:     what it is called in errors and in the names of vocabulary files; '' for the only field of a line
+    tokenize: (field, lowercase) -> its words
+    shortest: fewest words it may have
     """
-    lines = ["" if _HEADING.match(line) else line.strip() for line in text.splitlines()]
-    filled = [line for line in lines if line]
-    if _share(bool(_WHOLE_LINE.search(line)) for line in filled) >= _MOST:
-        split = [split_sentences(line) for line in filled]
-        one_each = _share(len(sentences) == 1 for sentences in split) >= _MOST
-        return filled if one_each else [sentence for sentences in split for sentence in sentences]
-    if len(filled) == len(lines):
-        return filled
-    paragraphs = re.split(r"\n{2,}", "\n".join(lines))
-    return [sentence for paragraph in paragraphs for sentence in split_sentences(paragraph.replace("\n", " "))]
+
+    name: str
+    tokenize: Callable[[str, bool], Sentence]
+    shortest: int = 1
+
+    @property
+    def is_label(self) -> bool:
+        """Whether the field is one name out of a closed set, rather than text."""
+        return self.tokenize is one_name
 
 
-_MARKER = re.compile(r"(?:[*•-]|\d+\.|\[\d+\]) +")  # a list item, a footnote
-_LABEL = re.compile(
-    r"^(?:(?:Changed|New|Added|Deprecated) (?:in|since) version|CPython implementation detail|Note)[^:]{0,9}: *"
-)
-_NOT_PROSE = re.compile(r"::=|>>>|^ *\.\.\. |^ *[|+]|[-=*]{3,}|^ *\$ ", re.MULTILINE)
-_OPENS = re.compile(r"[A-Z\"*(']")
-_CLOSES = re.compile(r"(?:[.!?:;][\"')]*|\[\d+\])$")
-_NAME_OR_PHRASE = re.compile(r"([A-Za-z_][\w.]*)(?:\(\))?|[a-z]+(?: [a-z]+)+")
-_CODE = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands where code was
-_CODE_LEFT = re.compile(rf"[{_CODE}=<>{{}}\[\]\\|@#%^~`+*/$\"]|\w\(")
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a corpus look, and where they come from.
 
-
-def _margin(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _text_lines(block: str) -> list[str]:
-    """The lines of a block at one left margin, without the marker of a list item and the term of a definition."""
-    lines = block.strip("\n").splitlines()
-    marker = _MARKER.match(lines[0].lstrip())
-    if marker:
-        lines[0] = lines[0].replace(marker[0], " " * len(marker[0]), 1)
-    elif len(lines) > 1 and _margin(lines[0]) < _margin(lines[1]):
-        lines = lines[1:]
-    return lines
-
-
-def _prose(block: str) -> str | None:
-    """The text of a block between blank lines on one line, or None when the block is no prose.
-
-    Prose is a paragraph with an even left margin that starts and ends like sentences do. That leaves out code, grammar,
-    tables, headings and signatures.
+    files:     what --corpus takes beside the built-in names, in words
+    read:      the value of --corpus -> raw lines
+    built_in:  name -> function from a number of samples to that many raw lines; `python-docs` has all there are
     """
-    if not block.strip() or _NOT_PROSE.search(block):
-        return None
-    lines = _text_lines(block)
-    if len({_margin(line) for line in lines}) > 1:
-        return None
-    text = _LABEL.sub("", " ".join(line.strip() for line in lines))
-    text = re.sub(r"(?<=\w)- (?=\w)", "-", text)  # a compound broken over two lines
-    text = re.sub("[‘’]", "'", text)
-    return text if _OPENS.match(text) and _CLOSES.search(text) else None
+
+    parts: tuple[Part, ...]
+    files: str
+    read: Callable[[str], Iterable[str]]
+    built_in: Mapping[str, Callable[[int], list[str]]] = field(default_factory=dict)
+
+    def fields(self, line: str, lowercase: bool) -> list[Sentence]:
+        """The words of each field of a line. Raises CorpusError when it has more or fewer fields than parts."""
+        raw = line.rstrip("\r\n").split("\t") if len(self.parts) > 1 else [line]
+        if len(raw) != len(self.parts):
+            names = " TAB ".join(part.name for part in self.parts)
+            raise CorpusError(f"a line has {len(raw)} fields; {names} is wanted. The line is {line[:60]!r}.")
+        return [part.tokenize(text, lowercase) for part, text in zip(self.parts, raw, strict=True)]
 
 
-def _plain(text: str) -> str:
-    """`text` without the marks for emphasis, footnotes and names; other code becomes `_CODE`."""
-
-    def unquoted(match: re.Match[str]) -> str:
-        inner = _NAME_OR_PHRASE.fullmatch(match[1])
-        return (inner[1] or inner[0]) if inner else _CODE
-
-    text = re.sub(r'"([^"]*)"', unquoted, text)
-    text = re.sub(r"\*{1,2}([^*]+)\*{1,2}", r"\1", text)
-    return re.sub(r"\s*\[\d+\]", "", text)
+# Files
 
 
-def _is_complete(sentence: str) -> bool:
-    """Whether `sentence` is a whole one in words alone."""
-    return bool(re.match(r"\(?\w", sentence) and _WHOLE_LINE.search(sentence) and not _CODE_LEFT.search(sentence))
-
-
-def python_docs() -> list[str]:
-    """English sentences from the language reference that every CPython carries (`pydoc_data.topics`).
-
-    Sentences that hold code other than a plain name are left out. Topics repeat each other, so each sentence is taken
-    once: a held-out sentence is never one that was trained on. The text depends on the version of Python.
-    """
-    from pydoc_data.topics import topics
-
-    blocks = (block for name in sorted(topics) for block in re.split(r"\n\s*\n", topics[name]))
-    paragraphs = (_plain(text) for text in map(_prose, blocks) if text)
-    sentences = (sentence for paragraph in paragraphs for sentence in split_sentences(paragraph))
-    return list(dict.fromkeys(sentence for sentence in sentences if _is_complete(sentence)))
-
-
-def _read(path: Path) -> str:
+def _read(path: Path, built_in: Sequence[str]) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        return text.decode("utf-8-sig")
     except FileNotFoundError as error:
-        near = " Did you mean python-docs?" if difflib.get_close_matches(str(path), [PYTHON_DOCS]) else ""
+        names = ", ".join(built_in)
         raise CorpusError(
-            f"the corpus {path} does not exist. Give a text file, or {PYTHON_DOCS} for Python's own documentation."
-            + near
+            f"the corpus {path} does not exist. Give a file, or one of {names}.{nearest(str(path), list(built_in))}"
         ) from error
     except UnicodeDecodeError as error:
         raise CorpusError(f"the corpus {path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise CorpusError(f"the corpus {path} cannot be read: {error}. Give a text file, plain or gzipped.") from error
     except OSError as error:
         raise CorpusError(f"the corpus {path} cannot be read: {error.strerror}. Give a text file.") from error
 
 
-def _of_length(sentences: Iterable[Sentence], longest: int) -> Iterator[Sentence]:
-    return (sentence for sentence in sentences if 2 <= len(sentence) <= longest)
+def _text_lines(name: str) -> list[str]:
+    return sentences_of_text(_read(Path(name), [PYTHON_DOCS, AGREEMENT]))
 
 
-def split_held_out(sentences: Sequence[Sentence], every: int) -> Corpus:
-    """Hold out the sentences `every`-1, 2·`every`-1, ...: the same ones each time."""
-    train = [sentence for i, sentence in enumerate(sentences) if i % every != every - 1]
-    return Corpus(train, list(sentences[every - 1 :: every]))
+def _filled_lines(name: str, built_in: Sequence[str]) -> list[str]:
+    return [line for line in _read(Path(name), built_in).splitlines() if line.strip()]
 
 
-def load_corpus(name: str, *, held_out_every: int = 10, longest: int = 60, lowercase: bool = True) -> Corpus:
-    """The corpus `name`: `python-docs`, or the path of a UTF-8 text file (see `sentences_of_text`).
+def _pairs(name: str) -> list[str]:
+    """The pairs of one file of lines `source TAB target`, or of two parallel files `source,target`."""
+    if "," not in name:
+        return _filled_lines(name, [TRANSLATION])
+    files = name.split(",")
+    if len(files) != 2:
+        raise CorpusError(f"the corpus {name} names {len(files)} files; a pair is source,target.")
+    sides = [_read(Path(file), [TRANSLATION]).splitlines() for file in files]
+    if len(sides[0]) != len(sides[1]):
+        lengths = " and ".join(f"{file} has {len(side)} lines" for file, side in zip(files, sides, strict=True))
+        raise CorpusError(f"{lengths}; parallel files have as many lines, each the translation of the other's.")
+    return [f"{_one_field(source)}\t{_one_field(target)}" for source, target in zip(*sides, strict=True)]
 
-    held_out_every: 10 holds out every tenth sentence
-    longest:        sentences of more tokens than this, or of a single one, are left out
-    Raises CorpusError when the file cannot be read, or has too few sentences to hold one out.
+
+def _one_field(line: str) -> str:
+    return line.replace("\t", " ").strip()
+
+
+def _labelled(name: str) -> list[str]:
+    return _filled_lines(name, [OPINIONS])
+
+
+TEXT = Layout(
+    (Part("", tokenize, shortest=2),),
+    "a text file, plain or .gz",
+    _text_lines,
+    {PYTHON_DOCS: lambda _: python_docs(), AGREEMENT: sentences_about_agreement},
+)
+PAIRS = Layout(
+    (Part("source", tokenize_side), Part("target", tokenize_side)),
+    "two parallel files as source,target or one file of lines source TAB target, plain or .gz",
+    _pairs,
+    {TRANSLATION: translated_sentences},
+)
+LABELLED = Layout(
+    (Part("label", one_name), Part("text", tokenize)),
+    "a file of lines label TAB text, plain or .gz",
+    _labelled,
+    {OPINIONS: sentences_of_opinion},
+)
+
+
+# Loading
+
+
+def split_held_out(lines: Sequence[str], every: int) -> Corpus:
+    """Hold out the lines `every`-1, 2·`every`-1, ...: the same ones each time."""
+    train = [line for i, line in enumerate(lines) if i % every != every - 1]
+    return Corpus(train, list(lines[every - 1 :: every]))
+
+
+def load_corpus(
+    name: str, layout: Layout = TEXT, *, held_out_every: int = 10, longest: int = 60, lowercase: bool = True
+) -> Corpus:
+    """The corpus `name`: a file as the layout reads it, or a built-in one; `agreement:500` has 500 samples.
+
+    held_out_every: 10 holds out every tenth line
+    longest:        lines with a field of more words than this, or of too few, are left out
+    Raises CorpusError when a file cannot be read, has lines of another layout, or too few to hold one out.
     """
-    raw = python_docs() if name == PYTHON_DOCS else sentences_of_text(_read(Path(name)))
-    sentences = list(_of_length((tokenize(sentence, lowercase) for sentence in raw), longest))
-    if len(sentences) < held_out_every:
+    lines = list(_usable(_raw_lines(name, layout), layout, longest, lowercase))
+    if len(lines) < held_out_every:
+        shortest = max(part.shortest for part in layout.parts)
         raise CorpusError(
-            f"the corpus {name} has {len(sentences)} sentences of 2 to {longest} tokens; to hold out every "
+            f"the corpus {name} has {len(lines)} samples of {shortest} to {longest} tokens; to hold out every "
             f"{held_out_every}th one, at least {held_out_every} are needed. Give more text."
         )
-    return split_held_out(sentences, held_out_every)
+    return split_held_out(lines, held_out_every)
+
+
+def _raw_lines(name: str, layout: Layout) -> Iterable[str]:
+    built_in = re.fullmatch(r"([a-z-]+)(?::(\d+))?", name)
+    if built_in and built_in[1] in layout.built_in:
+        return layout.built_in[built_in[1]](int(built_in[2] or GENERATED))
+    return layout.read(name)
+
+
+def _usable(raw: Iterable[str], layout: Layout, longest: int, lowercase: bool) -> Iterator[str]:
+    for line in raw:
+        fields = layout.fields(line, lowercase)
+        sized = zip(layout.parts, fields, strict=True)
+        if all(part.shortest <= len(words) <= longest for part, words in sized):
+            yield "\t".join(" ".join(words) for words in fields)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from exporters.annotate import annotate, save_model
 from exporters.conservation import conservation_error
@@ -116,7 +115,7 @@ def dump(
             ids = range(number * size, min((number + 1) * size, len(samples.samples)))
             if number in finished:
                 summary.before += len(ids)
-                summary.add(pq.read_table(writer.folder / finished[number]).to_pylist())
+                summary.add(writer.read(finished[number]))
             else:
                 summary.add(_write_shard(writer, number, ids, model, samples.samples, settings, graphs, on_sample))
             on_sample(ids.stop)
@@ -271,13 +270,12 @@ def _read_graphs(writer: StoreWriter) -> _Graphs:
         return graphs
     used = -1
     for file in writer.manifest.files("samples"):
-        found = pq.read_table(writer.folder / file, columns=["graph"])["graph"].to_pylist()
-        used = max([used, *(graph for graph in found if graph is not None)])
+        used = max([used, *(row["graph"] for row in writer.read(file) if row["graph"] is not None)])
     for table in ("graphs", "nodes", "tensors"):
-        rows = pq.read_table(writer.folder / writer.manifest.graph_files[table].path).to_pylist()
+        rows = writer.read(writer.manifest.graph_files[table].path)
         graphs.rows[table] = [row for row in rows if row["graph"] <= used]
     names = {row["component"] for row in graphs.rows["nodes"] if row["kind"] != "copies"}
-    rows = pq.read_table(writer.folder / writer.manifest.graph_files["components"].path).to_pylist()
+    rows = writer.read(writer.manifest.graph_files["components"].path)
     graphs.rows["components"] = [row for row in rows if row["component"] in names]
     graphs.numbers = {row["fingerprint"]: row["graph"] for row in graphs.rows["graphs"]}
     graphs.changed = True

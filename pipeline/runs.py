@@ -2,8 +2,8 @@
 
 RUN/
   config.json       format, versions, training configuration, facts about the corpus
-  vocabulary.json   words and their numbers
-  held_out.txt      held-out sentences, tokenised, one per line: samples for `gradtrace dump RUN`
+  vocabulary.json   words and their numbers; of a pair, vocabulary.source.json and vocabulary.target.json
+  held_out.txt      held-out samples, tokenised, one per line: for `gradtrace dump RUN`
   metrics.jsonl     one line per checkpoint: losses and held-out perplexity
   checkpoints/      step-000100.safetensors (the state_dict) and step-000100.json (its metrics)
   optimizer.safetensors   only while training is unfinished
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from exporters.models import Encoded, ModelError, Traceable
-from pipeline.vocabulary import load_vocabulary
-from pipeline.zoo import family, make_hyperparameters
+from pipeline.corpora import Part
+from pipeline.vocabulary import Vocabulary, load_vocabulary
+from pipeline.zoo import LOSS, Task, family, make_hyperparameters
 from queries.schema import replace_file
 
 FORMAT = "gradtrace-run"
@@ -116,9 +117,19 @@ def find_checkpoint(folder: Path, checkpoint: str | None = None) -> Path:
     raise ModelError(f"{folder} has no checkpoint {checkpoint!r}. It has steps {', '.join(map(str, steps))}.")
 
 
-def build_model(name: str, vocabulary_size: int, hyperparameters: Mapping[str, Any]) -> nn.Module:
+def vocabulary_name(part: Part) -> str:
+    """The file that the vocabulary of one part of a line is kept in."""
+    return f"vocabulary.{part.name}.json" if part.name else VOCABULARY
+
+
+def load_vocabularies(folder: Path, task: Task) -> list[Vocabulary]:
+    """The vocabularies of the run `folder`. Raises ModelError when one is missing or damaged."""
+    return [load_vocabulary(folder / vocabulary_name(part)) for part in task.layout.parts]
+
+
+def build_model(name: str, vocabularies: Sequence[Vocabulary], hyperparameters: Mapping[str, Any]) -> nn.Module:
     """A freshly initialised model of the family `name`. Raises ModelError as `make_hyperparameters` does."""
-    return family(name).build(vocabulary_size, make_hyperparameters(name, hyperparameters))
+    return family(name).build(*map(len, vocabularies), make_hyperparameters(name, hyperparameters))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -129,19 +140,22 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"{path} does not fit the model of its run: {error}") from error
 
 
-def load_run(folder: Path, checkpoint: str | None = None) -> Traceable:
+def load_run(folder: Path, checkpoint: str | None = None, objective: str = LOSS) -> Traceable:
     """The model of the run `folder`, in eval mode, at `checkpoint` (see `find_checkpoint`), with its encoder.
 
-    Raises ModelError when the folder is no run, is damaged, or lacks the checkpoint.
+    objective: what the scalar is: `loss`, or another objective of the model's task, such as `agreement`, whose lines
+        are `prefix TAB right TAB wrong`. It decides how a line is encoded; the model and its parameters are the same.
+    Raises ModelError when the folder is no run, is damaged, lacks the checkpoint, or has no such objective.
     """
     config = read_config(folder)["config"]
     name: str = config["model"]
-    vocabulary = load_vocabulary(folder / VOCABULARY)
-    model = build_model(name, len(vocabulary), config["hyperparameters"])
+    task = family(name).task
+    encode = task.encoder(objective)
+    vocabularies = load_vocabularies(folder, task)
+    model = build_model(name, vocabularies, config["hyperparameters"])
     load_weights(model, find_checkpoint(folder, checkpoint))
-    encode = family(name).task.encode
 
     def encode_line(text: str) -> Encoded:
-        return encode(text, vocabulary)
+        return encode(text, *vocabularies)
 
     return Traceable(model.eval(), encode_line, name)

@@ -1,6 +1,4 @@
-"""What MODEL and --samples mean on the command line: a training run, file.py:factory or an .onnx file; lines to
-encode.
-"""
+"""What MODEL and --samples mean on the command line: which model to open, which lines to encode for it."""
 
 from __future__ import annotations
 
@@ -9,8 +7,10 @@ import importlib.util
 import inspect
 import json
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from torch import Tensor
 from exporters.models import Encoded, ModelError, SampleError, Traceable
 from exporters.traced_model import OnnxModel, TorchModel, TracedModel
 from pipeline.runs import is_run, load_run
+from pipeline.zoo import LOSS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+HUGGING_FACE = "hf:"
 _RESERVED = ("text", "tokens")
 
 
@@ -52,27 +54,38 @@ class OpenedModel:
     encode: Callable[[str], Encoded] | None
 
 
-def open_model(model: str, dtype: str, checkpoint: str | None = None) -> OpenedModel:
-    """Open MODEL: a training run's folder, `file.py:factory`, or an .onnx file. ModelError when it is none of them."""
+def open_model(model: str, dtype: str, checkpoint: str | None = None, objective: str = LOSS) -> OpenedModel:
+    """Open MODEL: a training run's folder, `file.py:factory`, `hf:FOLDER`, or an .onnx file; ModelError for others.
+
+    objective: what a training run's model is traced for (see `pipeline.zoo`)
+    """
     torch_dtype = DTYPES[dtype]
     path = Path(model)
     if path.suffix == ".onnx":
         if not path.is_file():
             raise ModelError(f"{path} does not exist")
         return OpenedModel(OnnxModel(path, torch_dtype), None)
-    traceable = open_traceable(model, checkpoint)
+    traceable = open_traceable(model, checkpoint, objective)
     return OpenedModel(TorchModel(traceable.model, torch_dtype, traceable.name), traceable.encode)
 
 
-def open_traceable(model: str, checkpoint: str | None = None) -> Traceable:
-    """A torch model: a training run's folder, or `file.py:factory`."""
+def open_traceable(model: str, checkpoint: str | None = None, objective: str = LOSS) -> Traceable:
+    """A torch model: a training run's folder, `hf:` and a folder of transformers, or `file.py:factory`."""
     if is_run(Path(model)):
-        return load_run(Path(model), checkpoint)
+        return load_run(Path(model), checkpoint, objective)
+    if objective != LOSS:
+        raise ModelError(
+            f"--objective {objective} is for training runs; a model of your own returns the scalar it wants traced"
+        )
+    if model.startswith(HUGGING_FACE):
+        from pipeline.hugging_face import open_hugging_face
+
+        return open_hugging_face(Path(model.removeprefix(HUGGING_FACE)))
     file, separator, factory = model.rpartition(":")
     if separator and file.endswith(".py"):
         return _from_file(Path(file), factory, checkpoint)
     raise ModelError(
-        f"MODEL {model!r} is not a training run's folder, file.py:factory, or an .onnx file. "
+        f"MODEL {model!r} is not a training run's folder, file.py:factory, hf:FOLDER, or an .onnx file. "
         "Make a run with `gradtrace train lstm_lm --out RUN`, or see 'Your own model' in the README."
     )
 
@@ -90,22 +103,35 @@ def _from_file(path: Path, factory: str, checkpoint: str | None) -> Traceable:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
-    spec.loader.exec_module(module)
+    with _user_code(f"{path} cannot be imported", ModelError):
+        spec.loader.exec_module(module)
     build = getattr(module, factory, None)
     if not callable(build):
         names = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == name]
         raise ModelError(f"{path} has no function {factory!r}; it has {', '.join(names) or 'none'}")
-    if checkpoint is None:
-        traceable = build()
-    elif inspect.signature(build).parameters:
-        traceable = build(Path(checkpoint))
-    else:
+    if checkpoint is not None and not inspect.signature(build).parameters:
         raise ModelError(f"--checkpoint was given, but {path}:{factory} takes no argument for it")
+    with _user_code(f"{path}:{factory} failed", ModelError):
+        traceable = build() if checkpoint is None else build(Path(checkpoint))
     if not isinstance(traceable, Traceable):
         raise ModelError(
             f"{path}:{factory} returned {type(traceable).__name__}; an exporters.Traceable(model, encode) is wanted"
         )
     return traceable
+
+
+@contextmanager
+def _user_code(what: str, wrong: type[ModelError] | type[SampleError]) -> Iterator[None]:
+    """Turn whatever a user's code raises into one line that says where."""
+    try:
+        yield
+    except (ModelError, SampleError):
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        reason = str(error).splitlines()[0] if str(error) else ""
+        said = ": ".join(part for part in (type(error).__name__, reason) if part)
+        raise wrong(f"{what}: {said} ({Path(last.filename).name}, line {last.lineno})") from error
 
 
 def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int | None = None) -> Samples:
@@ -135,7 +161,8 @@ def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8-sig") as file:  # lines end at line feeds only, as editors count them
+            return [line.removesuffix("\n") for line in file]
     except UnicodeDecodeError as error:
         raise SampleError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
 
@@ -144,7 +171,11 @@ def _from_line(path: Path, number: int, line: str, encode: Callable[[str], Encod
     def make() -> Encoded:
         if not line.strip():
             raise SampleError(f"{path.name}:{number} is empty; every line is one sample")
-        return encode(line)
+        with _user_code(f"{path.name}:{number}: the encoder failed", SampleError):
+            encoded = encode(line)
+        if not isinstance(encoded, Encoded) or not all(isinstance(x, Tensor) for x in encoded.inputs.values()):
+            raise SampleError("the encoder returned something else than exporters.Encoded(inputs: dict of tensors)")
+        return encoded
 
     return Sample(line, make)
 
@@ -156,7 +187,10 @@ def _from_object(path: Path, number: int, line: str) -> Sample:
             tensors = {name: _tensor(value) for name, value in values.items() if name not in _RESERVED}
         except (ValueError, AttributeError, TypeError) as error:
             raise SampleError(f"{path.name}:{number} is not an object of nested lists of numbers ({error})") from error
-        return Encoded(tensors, [str(token) for token in values.get("tokens", [])])
+        tokens = values.get("tokens", [])
+        if not isinstance(tokens, list):
+            raise SampleError(f"{path.name}:{number}: 'tokens' is {json.dumps(tokens)}, a list of words is wanted")
+        return Encoded(tensors, [str(token) for token in tokens])
 
     return Sample(_text(line), make)
 
@@ -179,13 +213,13 @@ def _tensor(value: Any) -> Tensor:
 
 def _from_arrays(path: Path) -> Iterator[Sample]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: _tensor(file[name]) for name in file.files}
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise SampleError(f"{path} cannot be read as .npz: {error}") from error
-    counts = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
+    counts = {len(array) if array.dim() else 0 for array in arrays.values()}
     if len(counts) != 1:
         raise SampleError(f"{path}: the arrays' first axes run over the samples and must agree, got {sorted(counts)}")
     for i in range(counts.pop()):
-        tensors = {name: _tensor(array[i : i + 1]) for name, array in arrays.items()}
+        tensors = {name: array[i : i + 1] for name, array in arrays.items()}
         yield Sample(None, lambda tensors=tensors: Encoded(tensors))  # type: ignore[misc]

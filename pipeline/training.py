@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +24,11 @@ from torch.optim import Adam, Optimizer
 
 from exporters.models import Encoded, ModelError
 from pipeline import runs
-from pipeline.corpora import PYTHON_DOCS, Corpus, Sentence, load_corpus
-from pipeline.vocabulary import END, Vocabulary, build_vocabulary, save_vocabulary
+from pipeline.batches import Batch, batches_by_length, steps_left
+from pipeline.corpora import PYTHON_DOCS, Corpus, load_corpus
+from pipeline.vocabulary import Vocabulary, build_vocabularies, save_vocabulary
 from pipeline.zoo import Task, family, hyperparameter_values
 from queries.schema import replace_file
-
-Batch = dict[str, Tensor]
 
 
 class TrainingError(ModelError):
@@ -43,8 +41,8 @@ class TrainingConfig:
 
     model:            a family of the zoo
     hyperparameters:  of that family; those left out take their defaults
-    corpus:           `python-docs`, or the path of a text file
-    vocabulary_size:  words, special ones included
+    corpus:           a built-in corpus or files, as the family's task reads them (see `pipeline.corpora`)
+    vocabulary_size:  words, special ones included; of source and target each
     longest:          tokens; longer sentences are left out
     gradient_clip:    largest 2-norm of the gradient of one update
     learning_rate:    of Adam at the first update, from where it falls linearly to 0
@@ -108,7 +106,7 @@ class Run:
     """A finished training.
 
     first_step:         updates that were there already when training began: 0, or those of an interrupted training
-    unigram_perplexity: of the held-out sentences when every word is predicted by its frequency alone
+    unigram_perplexity: of the held-out samples when every word or label is predicted by its frequency alone
     """
 
     folder: Path
@@ -131,30 +129,20 @@ def _perplexity(loss: float) -> float:
     return math.exp(min(loss, 700.0))  # exp overflows at 710; a model this bad needs no digits
 
 
-def unigram_perplexity(corpus: Corpus, vocabulary: Vocabulary) -> float:
-    """Perplexity of the held-out tokens, ends of sentences included, under their frequency in the training sentences.
+def unigram_perplexity(train: Sequence[Encoded], held_out: Sequence[Encoded], size: int) -> float:
+    """Perplexity of the held-out targets under their frequency in the training samples.
 
-    Frequencies are add-one smoothed over the vocabulary; words outside it count as `<unk>`, as they do for a model.
+    Frequencies are add-one smoothed over the `size` members of the vocabulary that targets are from; words outside it
+    count as `<unk>`, as they do for a model.
     """
 
-    def numbers(sentences: Sequence[Sentence]) -> list[int]:
-        return [number for sentence in sentences for number in vocabulary.encode([*sentence, END])]
+    def numbers(samples: Sequence[Encoded]) -> list[int]:
+        return [number for sample in samples for number in sample.inputs["targets"].flatten().tolist()]
 
-    counts = Counter(numbers(corpus.train))
-    total = counts.total() + len(vocabulary)
-    held_out = numbers(corpus.held_out)
-    return math.exp(-sum(math.log((counts[number] + 1) / total) for number in held_out) / len(held_out))
-
-
-def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The batches of one epoch, as indices: sentences of like length together, ties and batches in random order."""
-    shuffle = random.Random(f"{seed} {epoch}")
-    order = list(range(len(lengths)))
-    shuffle.shuffle(order)
-    order.sort(key=lambda i: lengths[i])
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    shuffle.shuffle(batches)
-    return batches
+    counts = Counter(numbers(train))
+    total = counts.total() + size
+    targets = numbers(held_out)
+    return math.exp(-sum(math.log((counts[number] + 1) / total) for number in targets) / len(targets))
 
 
 @torch.no_grad()
@@ -167,39 +155,48 @@ def held_out_loss(model: nn.Module, task: Task, batches: Sequence[Batch]) -> flo
     return sum(n * loss for n, loss in zip(scored, losses, strict=True)) / sum(scored)
 
 
-def _steps_left(config: TrainingConfig, samples: Sequence[Encoded], first: int) -> Iterator[tuple[int, list[Encoded]]]:
-    """(number of the update, its batch) for every update from `first` on, numbered from 0."""
-    lengths = [len(sample.tokens) for sample in samples]
-    per_epoch = math.ceil(len(samples) / config.batch_size)
-    for epoch in range(first // per_epoch, config.epochs):
-        for i, batch in enumerate(epoch_batches(lengths, config.batch_size, config.seed, epoch)):
-            step = epoch * per_epoch + i
-            if step >= first:
-                yield step, [samples[j] for j in batch]
+@dataclass(frozen=True)
+class _Data:
+    """A corpus ready to train on. Raises CorpusError and ModelError when it cannot be used."""
+
+    corpus: Corpus
+    vocabularies: list[Vocabulary]
+    train: list[Encoded]
+    held_out: list[Encoded]
+    unigram_perplexity: float
+
+
+def _data(config: TrainingConfig) -> _Data:
+    task = family(config.model).task
+    corpus = load_corpus(
+        config.corpus,
+        task.layout,
+        held_out_every=config.held_out_every,
+        longest=config.longest,
+        lowercase=config.lowercase,
+    )
+    vocabularies = build_vocabularies(task.layout, corpus.train, config.vocabulary_size, config.lowercase)
+    train, held_out = ([task.encode(line, *vocabularies) for line in part] for part in (corpus.train, corpus.held_out))
+    predicted = vocabularies[task.predicted]
+    return _Data(corpus, vocabularies, train, held_out, unigram_perplexity(train, held_out, len(predicted)))
 
 
 class _Training:
     """A model in training: what changes from update to update, and how it is kept."""
 
-    def __init__(self, config: TrainingConfig, out: Path, corpus: Corpus, vocabulary: Vocabulary) -> None:
+    def __init__(self, config: TrainingConfig, out: Path, data: _Data) -> None:
         self.config, self.out = config, out
         self.task = family(config.model).task
-        self.samples = [self.task.encode(" ".join(sentence), vocabulary) for sentence in corpus.train]
-        self.held_out = self._batches(corpus.held_out, vocabulary)
+        self.samples = data.train
+        self.held_out = batches_by_length(self.task, data.held_out, config.batch_size)
         self.per_epoch = math.ceil(len(self.samples) / config.batch_size)
         self.total = self.per_epoch * config.epochs
         torch.manual_seed(config.seed)
-        self.model = runs.build_model(config.model, len(vocabulary), config.hyperparameters)
+        self.model = runs.build_model(config.model, data.vocabularies, config.hyperparameters)
         self.optimizer = Adam(self.model.parameters(), config.learning_rate)
         self.metrics: list[Metrics] = []
         self.first = 0
         self._nats, self._scored = 0.0, 0
-
-    def _batches(self, sentences: Sequence[Sentence], vocabulary: Vocabulary) -> list[Batch]:
-        ordered = sorted(sentences, key=len)
-        samples = [self.task.encode(" ".join(sentence), vocabulary) for sentence in ordered]
-        size = self.config.batch_size
-        return [self.task.collate(samples[start : start + size]) for start in range(0, len(samples), size)]
 
     def resume(self) -> None:
         """Go back to the last update that both the model and the optimizer were saved after, if any."""
@@ -263,10 +260,11 @@ class _Training:
         start = time.perf_counter()
         if not self.metrics:
             self.checkpoint(0, 0.0)
-        for step, samples in _steps_left(self.config, self.samples, self.first):
+        config = self.config
+        for step, samples in steps_left(self.samples, config.batch_size, config.epochs, config.seed, self.first):
             self.update(step, samples)
             done = step + 1
-            if done % self.config.checkpoint_every == 0 or done == self.total:
+            if done % config.checkpoint_every == 0 or done == self.total:
                 self.checkpoint(done, before + time.perf_counter() - start)
             progress(done, self.total, f"held-out perplexity {self.metrics[-1].held_out_perplexity:.1f}")
 
@@ -325,20 +323,22 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
         )
 
 
-def _describe(config: TrainingConfig, corpus: Corpus, vocabulary: Vocabulary) -> dict[str, Any]:
+def _describe(config: TrainingConfig, data: _Data) -> dict[str, Any]:
     """What `config.json` holds."""
+    layout = family(config.model).task.layout
+    sizes = {part.name: len(vocabulary) for part, vocabulary in zip(layout.parts, data.vocabularies, strict=True)}
     return {
         "format": runs.FORMAT,
         "format_version": runs.FORMAT_VERSION,
         "torch": torch.__version__,
         "config": asdict(config),
         "corpus": {
-            "fingerprint": corpus.fingerprint,
-            "train_sentences": len(corpus.train),
-            "train_tokens": sum(map(len, corpus.train)),
-            "held_out_sentences": len(corpus.held_out),
-            "vocabulary": len(vocabulary),
-            "unigram_perplexity": unigram_perplexity(corpus, vocabulary),
+            "fingerprint": data.corpus.fingerprint,
+            "train_sentences": len(data.corpus.train),
+            "train_tokens": sum(len(line.split()) for line in data.corpus.train),
+            "held_out_sentences": len(data.corpus.held_out),
+            "vocabulary": sizes if len(sizes) > 1 else len(data.vocabularies[0]),
+            "unigram_perplexity": data.unigram_perplexity,
         },
     }
 
@@ -365,21 +365,20 @@ def train(config: TrainingConfig, out: Path, progress: bool = True) -> Run:
     Raises CorpusError for a corpus that cannot be used, and TrainingError when `out` holds something else, or when the
     loss stops being finite.
     """
-    corpus = load_corpus(
-        config.corpus, held_out_every=config.held_out_every, longest=config.longest, lowercase=config.lowercase
-    )
-    vocabulary = build_vocabulary(corpus.train, config.vocabulary_size, config.lowercase)
-    description = _describe(config, corpus, vocabulary)
-    _claim(out, description)
+    data = _data(config)
+    _claim(out, _describe(config, data))
     with torch.random.fork_rng(devices=[]):
-        training = _Training(config, out, corpus, vocabulary)
+        training = _Training(config, out, data)
         training.resume()
         if training.first < training.total:
-            save_vocabulary(vocabulary, out / runs.VOCABULARY)
-            held_out = "".join(" ".join(sentence) + "\n" for sentence in corpus.held_out)
-            replace_file(out / runs.HELD_OUT, held_out.encode())
+            _save_data(out, family(config.model).task, data)
             with _terminal_progress(progress) as report:
                 training.run(report)
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
-    unigram = description["corpus"]["unigram_perplexity"]
-    return Run(out, config, parameters, training.first, training.metrics, unigram)
+    return Run(out, config, parameters, training.first, training.metrics, data.unigram_perplexity)
+
+
+def _save_data(out: Path, task: Task, data: _Data) -> None:
+    for part, vocabulary in zip(task.layout.parts, data.vocabularies, strict=True):
+        save_vocabulary(vocabulary, out / runs.vocabulary_name(part))
+    replace_file(out / runs.HELD_OUT, "".join(f"{line}\n" for line in data.corpus.held_out).encode())

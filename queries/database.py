@@ -58,9 +58,15 @@ def _view(store: Path, manifest: Manifest, table: str) -> str:
     schema = table_schema(table, manifest.dtype)
     if files:
         columns = ", ".join(f'"{name}"' for name in schema.names)
-        return f"create view {table} as select {columns} from {scan(store, files)}"
+        listed = _listed_graphs(manifest) if "graph" in schema.names and table in GRAPH_TABLES else ""
+        return f"create view {table} as select {columns} from {scan(store, files)}{listed}"
     columns = ", ".join(f'null::{_sql_type(f.type)} as "{f.name}"' for f in schema)
     return f"create view {table} as select {columns} where false"
+
+
+def _listed_graphs(manifest: Manifest) -> str:
+    """Leaves out the graphs of a shard in progress: their tables may be ahead of the manifest, one by one."""
+    return "" if manifest.complete else f" where graph < {manifest.graph_files['graphs'].rows}"
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:

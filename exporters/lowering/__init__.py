@@ -4,6 +4,34 @@ Importing this package registers them. Within a composite, operators inherit the
 which part they are (a gate, a softmax, a loss).
 """
 
-from exporters.lowering import linear, losses, recurrent, sequences, softmax, windows
+from exporters.lowering import (
+    activations,
+    attention,
+    control_flow,
+    convolution,
+    einsum,
+    linear,
+    losses,
+    normalization,
+    recurrent,
+    selection,
+    sequences,
+    softmax,
+    windows,
+)
 
-__all__ = ["linear", "losses", "recurrent", "sequences", "softmax", "windows"]
+__all__ = [
+    "activations",
+    "attention",
+    "control_flow",
+    "convolution",
+    "einsum",
+    "linear",
+    "losses",
+    "normalization",
+    "recurrent",
+    "selection",
+    "sequences",
+    "softmax",
+    "windows",
+]

@@ -65,6 +65,29 @@ def sequence_construct(tape: Tape, *values: Value) -> list[list[Value]]:
     return [list(values)]
 
 
+@composite("SequenceEmpty")
+def sequence_empty(tape: Tape, *, dtype: object = None) -> list[list[Value]]:
+    """A sequence without tensors."""
+    del tape, dtype
+    return [[]]
+
+
+@composite("SequenceInsert")
+def sequence_insert(
+    tape: Tape, sequence: list[Value], value: Value, position: Value | None = None
+) -> list[list[Value]]:
+    """The sequence with one more tensor, in front of `position` or at the end."""
+    del tape
+    at = len(sequence) if position is None else int(position.data)
+    return [[*sequence[:at], value, *sequence[at:]]]
+
+
+@composite("SequenceLength")
+def sequence_length(tape: Tape, sequence: list[Value]) -> Value:
+    """The number of tensors."""
+    return tape.constant_integer(len(sequence))
+
+
 @composite("ConcatFromSequence")
 def concat_from_sequence(tape: Tape, sequence: list[Value], *, axis: int, new_axis: int = 0) -> Value:
     """The sequence's tensors, concatenated or stacked."""

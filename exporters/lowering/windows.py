@@ -43,7 +43,7 @@ def max_pool(
 ) -> list[Value]:
     """The largest element of each window; padding is never the largest."""
     del storage_order  # only concerns the output of indices
-    windows = _windows(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, -math.inf)
+    windows = _pooled(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, -math.inf)
     return [tape("ReduceMax", windows, tape.integers([-1]), keepdims=0)]
 
 
@@ -63,11 +63,11 @@ def average_pool(
     """The mean of each window, with or without its padding."""
     if ceil_mode:
         raise ModelError("operator AveragePool with ceil_mode=1 is not supported")
-    windows = _windows(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
+    windows = _pooled(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
     if count_include_pad or not any(pads or []):
         return tape("ReduceMean", windows, tape.integers([-1]), keepdims=0)
     ones = tape.constant(torch.ones_like(x.data))
-    counted = _windows(tape, ones, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
+    counted = _pooled(tape, ones, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
     share = tape.constant(1.0 / counted.data.sum(-1))
     return tape("Mul", tape("ReduceSum", windows, tape.integers([-1]), keepdims=0), share)
 
@@ -84,7 +84,7 @@ def global_average_pool(tape: Tape, x: Value) -> Value:
     return tape("ReduceMean", x, tape.integers(range(2, x.data.dim())))
 
 
-def _windows(
+def _pooled(
     tape: Tape,
     x: Value,
     kernel_shape: list[int],
@@ -95,7 +95,7 @@ def _windows(
     auto_pad: str,
     fill: float,
 ) -> Value:
-    """N x C x D1 x ... -> N x C x O1 x ... x (K1 K2 ...): the elements of each window on the last axis."""
+    """The windows of a pooling, padded with `fill`: N x C x O1 x ... x (K1 K2 ...)."""
     if auto_pad not in ("NOTSET", "VALID"):
         raise ModelError(f"pooling with auto_pad={auto_pad} is not supported")
     n = len(kernel_shape)
@@ -107,9 +107,21 @@ def _windows(
         missing = -free % strides[i]
         if ceil_mode and free + missing < inside:  # a last window that starts behind the input is left out
             pads[n + i] += missing
-    if any(pads):
-        full = [0, 0, *pads[:n], 0, 0, *pads[n:]]
-        x = tape("Pad", x, tape.integers(full), tape.number(fill))
+    return windows(tape, padded(tape, x, pads, fill), kernel_shape, strides, dilations)
+
+
+def padded(tape: Tape, x: Value, pads: list[int] | None, fill: float) -> Value:
+    """x : N x C x D1 x ... with `pads` (all starts, then all ends) elements `fill` around its D axes."""
+    if not any(pads or []):
+        return x
+    assert pads is not None
+    n = len(pads) // 2
+    return tape("Pad", x, tape.integers([0, 0, *pads[:n], 0, 0, *pads[n:]]), tape.number(fill))
+
+
+def windows(tape: Tape, x: Value, kernel_shape: list[int], strides: list[int], dilations: list[int]) -> Value:
+    """N x C x D1 x ... -> N x C x O1 x ... x (K1 K2 ...): the elements of each window on the last axis."""
+    n = len(kernel_shape)
     for i in range(n):
         axis = 2 + 2 * i  # axes before it are already split in two
         span = dilations[i] * (kernel_shape[i] - 1) + 1

@@ -55,6 +55,18 @@ def _selu(x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507
     return gamma * F.elu(x, alpha)
 
 
+def _celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return F.celu(x, alpha)
+
+
+def _thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return F.threshold(x, alpha, 0.0)
+
+
+def _shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
+    return torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, torch.zeros_like(x)))
+
+
 def _hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     return torch.clamp(alpha * x + beta, 0, 1)
 
@@ -68,10 +80,18 @@ def _mean(*inputs: Tensor) -> Tensor:
 
 
 _elementwise("Abs", torch.abs)
+_elementwise("Acos", torch.acos)
+_elementwise("Acosh", torch.acosh)
 _elementwise("Add", torch.add)
+_elementwise("Asin", torch.asin)
+_elementwise("Asinh", torch.asinh)
+_elementwise("Atan", torch.atan)
+_elementwise("Atanh", torch.atanh)
 _elementwise("Ceil", torch.ceil)
+_elementwise("Celu", _celu)
 _elementwise("Clip", _clip)
 _elementwise("Cos", torch.cos)
+_elementwise("Cosh", torch.cosh)
 _elementwise("Div", _divide)
 _elementwise("Elu", _elu)
 _elementwise("Erf", torch.erf)
@@ -95,9 +115,11 @@ _elementwise("Reciprocal", torch.reciprocal)
 _elementwise("Relu", torch.relu)
 _elementwise("Round", torch.round)
 _elementwise("Selu", _selu)
+_elementwise("Shrink", _shrink)
 _elementwise("Sigmoid", torch.sigmoid)
 _elementwise("Sign", torch.sign)
 _elementwise("Sin", torch.sin)
+_elementwise("Sinh", torch.sinh)
 _elementwise("Softplus", F.softplus)
 _elementwise("Softsign", F.softsign)
 _elementwise("Sqrt", torch.sqrt)
@@ -105,6 +127,7 @@ _elementwise("Sub", torch.sub)
 _elementwise("Sum", _variadic(torch.add))
 _elementwise("Tan", torch.tan)
 _elementwise("Tanh", torch.tanh)
+_elementwise("ThresholdedRelu", _thresholded_relu)
 
 
 def derivatives(compute: Callable[..., Tensor], inputs: list[Tensor | None], wanted: list[int]) -> list[Tensor]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands.training import generate, train, zoo
+
 if TYPE_CHECKING:
     from pipeline.dump import Summary
     from pipeline.sources import OpenedModel, Samples
 
-MODEL_HELP = "A training run's folder, file.py:factory, or an .onnx file with one scalar output."
+MODEL_HELP = "A training run's folder, file.py:factory, hf:FOLDER of a transformers model, or an .onnx file."
 SAMPLES_HELP = "Sentences (.txt, one per line), or inputs as .jsonl or .npz."
 
 
@@ -38,58 +40,19 @@ class Method(StrEnum):
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Checkpoint = Annotated[str | None, typer.Option(help="A step, name or path of a checkpoint; default: the latest.")]
+SampleFile = Annotated[Path | None, typer.Option(help=f"{SAMPLES_HELP} Default: a run's held-out sentences.")]
+Objective = Annotated[
+    str, typer.Option(help="What is traced: loss, or a run's other objective (agreement: prefix TAB right TAB wrong).")
+]
 Precision = Annotated[DType, typer.Option("--dtype", help="float64 for exact work; takes twice the space.")]
-
-
-def train(
-    model: Annotated[str, typer.Argument(metavar="ZOO_MODEL", help="lstm_lm or rnn_lm.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, vocabulary, metrics, held-out sentences.")],
-    corpus: Annotated[str, typer.Option(help="python-docs, or a text file.")] = "python-docs",
-    vocabulary: Annotated[int, typer.Option(min=3, help="Number of words, <unk> and <eos> among them.")] = 2000,
-    embedding: Annotated[int, typer.Option(min=1, help="Embedding size.")] = 64,
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden units per layer.")] = 64,
-    layers: Annotated[int, typer.Option(min=1)] = 1,
-    dropout: Annotated[float, typer.Option(min=0.0, max=0.99)] = 0.0,
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = 2e-3,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    seed: int = 0,
-) -> None:
-    """Train a model of the zoo; the same command continues an interrupted run.
-
-    gradtrace train lstm_lm --corpus python-docs --layers 2 --out runs/lstm
-    """
-    from pipeline import training
-
-    config = training.TrainingConfig(
-        model=model,
-        hyperparameters={
-            "embedding_size": embedding,
-            "hidden_size": hidden,
-            "layers": layers,
-            "dropout": dropout,
-        },
-        corpus=corpus,
-        vocabulary_size=vocabulary,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-    )
-    run = training.train(config, out)
-    typer.echo(
-        f"{run.folder}: {run.parameters:,} parameters, {run.steps:,} steps, held-out perplexity "
-        f"{run.held_out_perplexity:.1f} (unigram {run.unigram_perplexity:.1f})"
-    )
 
 
 def export(
     model: Model,
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-    samples: Annotated[Path | None, typer.Option(help=f"{SAMPLES_HELP} A run brings its held-out sentences.")] = None,
+    samples: SampleFile = None,
     checkpoint: Checkpoint = None,
+    objective: Objective = "loss",
     dtype: Precision = DType.float32,
 ) -> None:
     """Export a model to ONNX, each node annotated with its component, and compare it with torch on a real sample.
@@ -99,7 +62,7 @@ def export(
     from exporters.annotate import annotate, save_model
     from pipeline.dump import first_recording
 
-    opened, read = _open(model, samples, dtype, checkpoint, limit=None)
+    opened, read = _open(model, samples, dtype, checkpoint, objective)
     recording = first_recording(opened.traced, read.samples)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(annotate(opened.traced.model, recording), out)
@@ -112,8 +75,8 @@ def export(
 
 def dump(
     model: Model,
-    samples: Annotated[Path, typer.Option(help=SAMPLES_HELP)],
     out: Annotated[Path, typer.Option(help="Folder of the graph store; the same command continues it.")],
+    samples: SampleFile = None,
     detail: Annotated[
         Detail, typer.Option(help="parameters: the best edges of every vertex; all: every edge.")
     ] = Detail.parameters,
@@ -122,6 +85,7 @@ def dump(
     dtype: Precision = DType.float32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
     checkpoint: Checkpoint = None,
+    objective: Objective = "loss",
     parameter_vertices: Annotated[
         bool, typer.Option(help="Store the value and gradient of parameters too, not only of activations.")
     ] = True,
@@ -138,7 +102,7 @@ def dump(
     from pipeline.estimate import estimate
     from pipeline.progress import progress
 
-    opened, read = _open(model, samples, dtype, checkpoint, limit)
+    opened, read = _open(model, samples, dtype, checkpoint, objective, limit)
     settings = Settings(detail.value, dtype.value, keep, method.value, parameter_vertices)
     if dry_run:
         typer.echo(estimate(opened.traced, read, settings))
@@ -160,16 +124,22 @@ def demo(
 
 
 def _open(
-    model: str, samples: Path | None, dtype: DType, checkpoint: str | None, limit: int | None
+    model: str,
+    samples: Path | None,
+    dtype: DType,
+    checkpoint: str | None,
+    objective: str,
+    limit: int | None = None,
 ) -> tuple[OpenedModel, Samples]:
     from exporters.models import SampleError
     from pipeline.sources import open_model, read_samples
 
-    opened = open_model(model, dtype.value, checkpoint)
-    held_out = Path(model) / "held_out.txt"
-    if samples is None and not held_out.is_file():
-        raise SampleError("a sample is needed to run the model once: give --samples FILE")
-    return opened, read_samples(samples or held_out, opened.encode, limit)
+    opened = open_model(model, dtype.value, checkpoint, objective)
+    if samples is None:
+        samples = Path(model) / "held_out.txt"
+        if objective != "loss" or not samples.is_file():
+            raise SampleError("give --samples FILE; only a training run brings samples along, and only for its loss")
+    return opened, read_samples(samples, opened.encode, limit)
 
 
 def _report(summary: Summary, out: Path) -> None:
@@ -178,11 +148,11 @@ def _report(summary: Summary, out: Path) -> None:
     for sample, reason in summary.failed:
         typer.echo(f"sample {sample} is {reason}", err=True)
     if summary.failed:
-        typer.echo(f"{len(summary.failed)} of the samples are not in the store, for the reasons above", err=True)
+        typer.echo(f"{len(summary.failed)} samples were not recorded, for the reasons above", err=True)
         raise typer.Exit(1)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (demo, train, export, dump):
+    for command in (demo, train, zoo, generate, export, dump):
         app.command()(command)

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.zoo import Family
-from pipeline.zoo._language_model import LANGUAGE_MODEL, next_word_loss
-from pipeline.zoo._recurrent import RecurrentHyperparameters
+from pipeline.zoo._language_model import LANGUAGE_MODEL
+from pipeline.zoo._recurrent import RecurrentHyperparameters, RecurrentLanguageModel
 
 
-class LSTMLanguageModel(nn.Module):
-    """Embedding, LSTM over time, decoder to the vocabulary; the loss is the mean cross-entropy of the next word."""
+class LSTMLanguageModel(RecurrentLanguageModel):
+    """A language model with the submodules `embedding`, `lstm` and `decoder`."""
 
     def __init__(self, vocabulary_size: int, sizes: RecurrentHyperparameters) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size, sizes.embedding_size)
-        self.lstm = nn.LSTM(
-            sizes.embedding_size,
-            sizes.hidden_size,
-            sizes.layers,
-            batch_first=True,
-            dropout=sizes.dropout_between_layers,
-        )
-        self.decoder = nn.Linear(sizes.hidden_size, vocabulary_size)
-        self.dropout = nn.Dropout(sizes.dropout)
-
-    def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
-        """The loss, a scalar in nats, of `targets` after `input_ids`; both B x T, int64, padding -100 in `targets`."""
-        hidden, _ = self.lstm(self.dropout(self.embedding(input_ids)))
-        return next_word_loss(self.decoder(self.dropout(hidden)), targets)
+        super().__init__(vocabulary_size, sizes, "lstm", nn.LSTM)
 
 
 FAMILY = Family(RecurrentHyperparameters, LSTMLanguageModel, LANGUAGE_MODEL)

@@ -1,4 +1,4 @@
-"""What a case of the operator table is: one ONNX operator on given inputs, run by ONNX's own reference and by gradtrace."""
+"""A case of the operator table: one ONNX operator on given inputs, run by ONNX's own reference and by gradtrace."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Case:
     """One operator on float64 leaves and constant integers.
 
     inputs: one per slot, None where an optional one is left out
-    formula: the same function in torch, of all inputs; None for a copy or another affine function, whose Jacobian follows
-        from the reference's values
+    formula: the same function in torch, of all inputs; None for a copy or another affine function, whose Jacobian
+        follows from the reference's values
     fixed: slots of floating-point inputs that are constants
     nodes: the whole graph as (op_type, inputs, outputs, attributes), where one operator is not enough
     """

@@ -1,4 +1,4 @@
-"""Random graphs of small matrices with many exact ties: integer values, zeros, shared operands, every kind of operator."""
+"""Random graphs of small matrices with many exact ties: integers, zeros, shared operands, every kind of operator."""
 
 from __future__ import annotations
 

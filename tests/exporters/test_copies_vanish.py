@@ -14,14 +14,14 @@ from exporters.recorder import Recording
 from exporters.sweep import best_edges
 from exporters.tape import Tape, Value
 
-T, I, H = 3, 4, 2  # steps, input units, hidden units
+T, UNITS, H = 3, 4, 2  # steps, input units, hidden units
 
 Writing = Callable[[Tape, Value, Value, Value], Value]  # embedding, weight, bias -> loss
 
 
 def record(writing: Writing, seed: int = 0) -> Recording:
     tape, generator = Tape(torch.float64), np.random.default_rng(seed)
-    shapes = {"embedding": (5, I), "weight": (2 * H, I), "bias": (2 * H,)}
+    shapes = {"embedding": (5, UNITS), "weight": (2 * H, UNITS), "bias": (2 * H,)}
     values = [leaf(tape, name, generator.normal(size=shape)) for name, shape in shapes.items()]
     return finish(tape, writing(tape, *values))
 
@@ -80,12 +80,12 @@ def _step_by_step_embedding(tape: Tape, embedding: Value, weight: Value, bias: V
 
 def _masked_and_padded(tape: Tape, embedding: Value, weight: Value, bias: Value) -> Value:
     """Padding added and cut off; a Where whose mask chooses the same tensor everywhere."""
-    index = tape.constant(torch.tensor([1, 4, 1])[:, None].expand(T, I).contiguous())
+    index = tape.constant(torch.tensor([1, 4, 1])[:, None].expand(T, UNITS).contiguous())
     rows = tape("GatherElements", embedding, index, axis=0)
     padded = tape("Pad", rows, tape.integers([0, 0, 2, 0]), tape.number(9.0))
     rows = tape("Slice", padded, tape.integers([0]), tape.integers([T]), tape.integers([0]))
     flat = tape("Reshape", weight, tape.integers([-1]))
-    turned = tape("Transpose", tape("Reshape", flat, tape.integers([2 * H, I])), perm=[1, 0])
+    turned = tape("Transpose", tape("Reshape", flat, tape.integers([2 * H, UNITS])), perm=[1, 0])
     product = tape("MatMul", rows, turned)
     everywhere = tape.constant(torch.ones(1, 2 * H, dtype=torch.bool))
     return _loss(tape, tape("Add", product, tape("Where", everywhere, bias, tape.number(5.0))))
@@ -93,7 +93,7 @@ def _masked_and_padded(tape: Tape, embedding: Value, weight: Value, bias: Value)
 
 def _scattered(tape: Tape, embedding: Value, weight: Value, bias: Value) -> Value:
     """Rows written into a constant; the transpose as two gathers of reversed order."""
-    empty = tape.constant(torch.zeros(T, I, dtype=tape.dtype))
+    empty = tape.constant(torch.zeros(T, UNITS, dtype=tape.dtype))
     picked = tape("GatherND", embedding, tape.constant(torch.tensor([[4], [1], [1]])))
     rows = tape("ScatterND", empty, tape.constant(torch.tensor([[1], [0], [2]])), picked)
     backwards = tape.integers(range(2 * H - 1, -1, -1))
@@ -146,6 +146,6 @@ def test_vertices_of_copies_are_those_they_repeat() -> None:
 def test_unused_embedding_rows_are_absent() -> None:
     recording = record(_plain)
     used = set(all_edges(recording).src.tolist())
-    rows = {vertex // I for vertex in used if vertex < 5 * I}
+    rows = {vertex // UNITS for vertex in used if vertex < 5 * UNITS}
     assert rows == {1, 4}
-    assert (best_edges(recording, 1).target[0 * I : 1 * I] == -1).all()
+    assert (best_edges(recording, 1).target[0 * UNITS : 1 * UNITS] == -1).all()

@@ -164,11 +164,11 @@ def test_operator_without_a_rule() -> None:
         assert part in str(caught.value)
 
 
-def test_control_flow_is_refused() -> None:
-    branch = helper.make_graph([node("Identity", ["w"], ["b"])], "branch", [], [LOSS])
+def test_operator_without_a_rule_in_a_branch() -> None:
+    branch = helper.make_graph([node("Det", ["w"], ["b"], name="inner")], "branch", [], [LOSS])
     condition = node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True)))
     chosen = node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch, name="choice")
-    with pytest.raises(ModelError, match=r"If.*'choice'"):
+    with pytest.raises(ModelError, match=r"Det.*'inner'"):
         read_graph(model([condition, *summed(chosen)]), torch.float64)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import attention_cases
 import composite_cases
+import control_flow_cases
+import lowering_cases
 import numpy as np
 import primitive_cases
 import pytest
@@ -14,7 +17,8 @@ from exporters.conservation import conservation_error
 from exporters.operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT
 from exporters.tape import Tape
 
-CASES = [*primitive_cases.CASES, *composite_cases.CASES]
+TABLES = (primitive_cases, composite_cases, lowering_cases, attention_cases, control_flow_cases)
+CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 OUTPUTS = [(case, number) for case in CASES for number in range(case.n_outputs)]
 # what the reference rounds to float32 on the way, whatever the type of its input
 ROUNDED_IN_ONNX = {"Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu"}
@@ -78,10 +82,10 @@ def test_a_primitive_is_one_operator(case: Case) -> None:
         assert not mine.any()
         assert tape.n_vertices == sum(x.data.numel() for x in leaves) + y.data.numel() + 1  # those of the weighted sum
         return
-    matrix = derivative_matrix(recording)[y.vertices.reshape(-1)]
+    matrix = derivative_matrix(recording)[y.vertices.reshape(-1).numpy()]
     for x, wanted in zip(leaves, case.jacobians(0), strict=True):
         assert x.vertices is not None
-        found = matrix[:, x.vertices.reshape(-1)].reshape(wanted.shape)
+        found = matrix[:, x.vertices.reshape(-1).numpy()].reshape(wanted.shape)
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
     fans = {slot: _fan_out(case, slot, y.data.numel()) if slot in case.leaves else 0 for slot in per_slot}
     assert per_slot == fans
@@ -106,3 +110,30 @@ def test_negative_pads_cut_off() -> None:
     assert y.data.tolist() == [[7.0, 7.0, 4.0], [7.0, 7.0, 8.0]]
     assert y.vertices is not None
     assert y.vertices.tolist() == [[-1, -1, 4], [-1, -1, 8]]
+
+
+LOWERED = {
+    "Softmax": ["Sub", "Exp", "ReduceSum", "Div"],
+    "LogSoftmax": ["Sub", "Exp", "ReduceSum", "Log", "Sub"],
+    "ReduceLogSumExp": ["Sub", "Exp", "ReduceSum", "Log", "Add"],
+}
+
+
+@pytest.mark.parametrize("op_type", LOWERED)
+def test_the_subtracted_maximum_is_a_constant(op_type: str) -> None:
+    tape = Tape(torch.float64)
+    tape(op_type, leaf(tape, "x", np.arange(6.0).reshape(2, 3)))
+    calls = [call for call in tape.calls if call.primitive.kind != "copies"]
+    assert [call.primitive.name for call in calls] == LOWERED[op_type]
+    assert [x is not None and x.vertices is not None for x in calls[0].inputs] == [True, False]
+
+
+@pytest.mark.parametrize("op_type", ["Clip", "Max", "Mean", "Min", "Sum"])
+def test_an_operator_that_returns_its_input_has_a_gradient_of_its_own(op_type: str) -> None:
+    tape = Tape(torch.float64)
+    x = leaf(tape, "x", np.arange(1.0, 4.0))
+    y = tape(op_type, x)
+    recording = finish(tape, weighted_sum(tape, tape("Mul", x, y)))
+    assert y.vertices is not None
+    np.testing.assert_allclose(recording.gradients[:3], 2 * recording.gradients[y.vertices.numpy()], rtol=1e-12)
+    assert conservation_error(recording) < 1e-12

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU: values and Jacobians after ONNX's formulas, their labels, their parameter parts, and what is refused."""
+"""RNN, LSTM and GRU: values and Jacobians after ONNX's formulas, labels, parameter parts, and what is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from exporters.recorder import Recording
 from exporters.tape import Call
 from exporters.traced_model import TorchModel
 
-T, B, I, H = 3, 2, 3, 2
+T, B, UNITS, H = 3, 2, 3, 2
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 FORMULAS = {"RNN": recurrent_formulas.rnn, "LSTM": recurrent_formulas.lstm, "GRU": recurrent_formulas.gru}
 STATES = {"RNN": 1, "LSTM": 2, "GRU": 1}
@@ -33,8 +33,8 @@ def recurrent(op_type: str, *, bias: bool = True, initial: bool = True, **settin
     d, g = (2 if setting.get("direction") == "bidirectional" else 1), GATES[op_type]
     batch_first = setting.get("layout") == 1
     inputs: list[Array | None] = [
-        normal(B, T, I) if batch_first else normal(T, B, I),
-        normal(d, g * H, I, seed=1),
+        normal(B, T, UNITS) if batch_first else normal(T, B, UNITS),
+        normal(d, g * H, UNITS, seed=1),
         normal(d, g * H, H, seed=2),
         normal(d, 2 * g * H, seed=3) if bias else None,
         None,
@@ -162,7 +162,7 @@ class LastState(nn.Module):
         self.rnn = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """1 x T x I -> scalar"""
+        """1 x T x UNITS -> scalar"""
         return self.rnn(x)[0].pow(2).mean()
 
 
@@ -173,14 +173,14 @@ TORCH_ORDER = {  # how torch stacks the gates, from its documentation
 
 
 def _recorded(module: nn.RNNBase) -> Recording:
-    return TorchModel(LastState(module), torch.float64).record({"x": torch.from_numpy(normal(1, 4, I))}, 4)
+    return TorchModel(LastState(module), torch.float64).record({"x": torch.from_numpy(normal(1, 4, UNITS))}, 4)
 
 
 @pytest.mark.parametrize("kind", list(TORCH_ORDER))
 def test_parts_of_torch_parameters(kind: type[nn.RNNBase]) -> None:
     """Names and row slices are torch's, in both directions of both layers."""
     torch.manual_seed(0)
-    recording = _recorded(kind(I, H, num_layers=2, bidirectional=True, batch_first=True))
+    recording = _recorded(kind(UNITS, H, num_layers=2, bidirectional=True, batch_first=True))
     groups = partition(recording).groups
     found = {group.name: group for group in groups}
     wanted = set()
@@ -202,7 +202,7 @@ def test_parts_of_torch_parameters(kind: type[nn.RNNBase]) -> None:
 def test_parts_are_what_their_gate_reads() -> None:
     """The first operator that a part's elements lead to belongs to that gate: the names are not merely in order."""
     torch.manual_seed(0)
-    recording = _recorded(nn.LSTM(I, H, batch_first=True))
+    recording = _recorded(nn.LSTM(UNITS, H, batch_first=True))
     found = partition(recording)
     owners: dict[int, str] = {}
     for call in _operators(recording.tape.calls):
@@ -215,7 +215,7 @@ def test_parts_are_what_their_gate_reads() -> None:
 
 
 def test_one_gate_is_not_split() -> None:
-    groups = partition(_recorded(nn.RNN(I, H, batch_first=True))).groups
+    groups = partition(_recorded(nn.RNN(UNITS, H, batch_first=True))).groups
     assert {g.name: g.slice for g in groups} == {
         f"rnn.{name}_l0": None for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     }

@@ -8,7 +8,6 @@ import errno
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,19 +43,19 @@ def uninterrupted(rnn: OpenedModel, two: Samples, tmp_path_factory: pytest.TempP
     return out
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Raised in the middle of a dump."""
 
 
 @contextmanager
-def at_call(number: int, do: Callable[[], None]) -> Iterator[None]:
-    """While active, call `do` instead of the n-th fsync, rename or write of rows."""
+def at_call(number: int, error: BaseException) -> Iterator[None]:
+    """While active, raise `error` at the n-th fsync, rename or write of rows."""
     calls = iter(range(number + 1))
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             if next(calls, None) == number:
-                do()
+                raise error
             return original(*arguments, **options)
 
         return call
@@ -67,16 +66,12 @@ def at_call(number: int, do: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def stopped_at(number: int, error: BaseException, run: Callable[[], Summary]) -> bool:
-    """Run with `error` raised at the n-th call; False when the dump has fewer calls."""
-
-    def stop() -> None:
-        raise error
-
-    with at_call(number, stop):
+def stopped_at(number: int, run: Callable[[], Summary]) -> bool:
+    """Run with an error raised at the n-th call; False when the dump has fewer calls."""
+    with at_call(number, StopError("stopped")):
         try:
             run()
-        except type(error):
+        except StopError:
             return True
     return False
 
@@ -92,7 +87,7 @@ def leftovers(store: Path) -> list[str]:
     ]
 
 
-def assert_readable_in_between(store: Path, wanted: Path) -> None:
+def assert_readable_in_between(store: Path, wanted: Path, verify: bool = True) -> None:
     """What is finished is whole, and equals the same samples of the uninterrupted store."""
     if not (store / MANIFEST).exists():
         return
@@ -100,7 +95,7 @@ def assert_readable_in_between(store: Path, wanted: Path) -> None:
     with open_store(store) as opened:
         assert opened.rows("select count(*) as n from samples")["n"].to_pylist() == [finished]
         assert opened.rows("select count(distinct sample) as n from edges")["n"].to_pylist() == [finished]
-        if finished and not graph_tables_are_ahead(store):
+        if verify and finished and not graph_tables_are_ahead(store):
             assert [check for check in opened.verify() if not check.ok] == []
     for table in ("samples", "edges", "best_edges", "path_edges"):
         assert rows(store, table).equals(rows(wanted, table).slice(0, rows(store, table).num_rows)), table
@@ -112,18 +107,18 @@ def graph_tables_are_ahead(store: Path) -> bool:
 
 
 def sampled(step: int) -> list[Any]:
-    """Numbers of calls: every `step`-th, and the rest as slow tests."""
-    return [pytest.param(n, marks=[] if n % step == 0 else pytest.mark.slow) for n in range(120)]
+    """Numbers of calls: every `step`-th, and more as slow tests."""
+    return [pytest.param(n, marks=[] if n % step == 0 else pytest.mark.slow) for n in range(120) if n % step % 3 == 0]
 
 
-@pytest.mark.parametrize("number", sampled(9))
+@pytest.mark.parametrize("number", sampled(13))
 def test_an_error_at_any_moment(
     rnn: OpenedModel, two: Samples, uninterrupted: Path, in_memory: Path, number: int
 ) -> None:
     out = in_memory / "store"
-    stopped = stopped_at(number, Stop("stopped"), lambda: dump(rnn.traced, two, out, ALL))
+    stopped = stopped_at(number, lambda: dump(rnn.traced, two, out, ALL))
     assert stopped or number > 100
-    assert_readable_in_between(out, uninterrupted)
+    assert_readable_in_between(out, uninterrupted, verify=number % 13 == 0)
     summary = dump(rnn.traced, two, out, ALL)
     assert (summary.stored, summary.failed) == (2, [])
     assert_same_tables(out, uninterrupted)
@@ -131,12 +126,13 @@ def test_an_error_at_any_moment(
 
 
 def test_killed_at_any_moment(models_file: Path, rnn: OpenedModel, uninterrupted: Path, in_memory: Path) -> None:
-    killed_everywhere(models_file, rnn, uninterrupted, in_memory, step=13)
+    killed_everywhere(models_file, rnn, uninterrupted, in_memory, step=27)
 
 
 @pytest.mark.slow
-def test_killed_at_every_moment(models_file: Path, rnn: OpenedModel, uninterrupted: Path, in_memory: Path) -> None:
-    killed_everywhere(models_file, rnn, uninterrupted, in_memory, step=1)
+def test_killed_at_many_moments(models_file: Path, rnn: OpenedModel, uninterrupted: Path, in_memory: Path) -> None:
+    """With step 1 at every moment, by hand."""
+    killed_everywhere(models_file, rnn, uninterrupted, in_memory, step=9)
 
 
 def killed_everywhere(models_file: Path, rnn: OpenedModel, wanted: Path, folder: Path, step: int) -> None:
@@ -148,8 +144,8 @@ def killed_everywhere(models_file: Path, rnn: OpenedModel, wanted: Path, folder:
     *killed, finished = sorted(folder.glob("killed-*"))
     assert int(ran.stdout) == len(killed) > 90 / step
     assert_same_tables(finished, wanted)
-    for out in killed:
-        assert_readable_in_between(out, wanted)
+    for number, out in enumerate(killed):
+        assert_readable_in_between(out, wanted, verify=number % 5 == 2)
         dump(rnn.traced, read_samples(samples, rnn.encode), out, ALL)
         assert_same_tables(out, wanted)
         assert leftovers(out) == []
@@ -160,7 +156,7 @@ def test_stopped_again_and_again(rnn: OpenedModel, sentences: Samples, in_memory
     out = in_memory / "store"
     before = []
     for number in (30, 55, 40, 70, 60):
-        stopped_at(number, Stop("stopped"), lambda: dump(rnn.traced, sentences, out, ALL))
+        stopped_at(number, lambda: dump(rnn.traced, sentences, out, ALL))
         before.append(len(read_manifest(out).shards))
     assert before == sorted(before)
     dump(rnn.traced, sentences, out, ALL)
@@ -191,20 +187,17 @@ def test_the_first_sample_of_another_shape_than_the_lost_ones(
     out = in_memory / "store"
     for number in (60, 90):
         model = open_model(f"{models_file}:rnn", "float32")
-        assert stopped_at(number, Stop("stopped"), lambda model=model: dump(model.traced, samples, out, ALL))  # type: ignore[misc]
+        assert stopped_at(number, lambda model=model: dump(model.traced, samples, out, ALL))  # type: ignore[misc]
     summary = dump(open_model(f"{models_file}:rnn", "float32").traced, samples, out, ALL)
     assert [number for number, _ in summary.failed] == [0, 3]
     assert_same_tables(out, in_memory / "wanted")
 
 
-@pytest.mark.xfail(reason="verify allows no graph table that is ahead of the manifest, as check_files does")
-def test_verified_between_graph_tables_and_manifest(
-    rnn: OpenedModel, two: Samples, uninterrupted: Path, in_memory: Path
-) -> None:
+def test_verified_between_graph_tables_and_manifest(rnn: OpenedModel, two: Samples, in_memory: Path) -> None:
     out = in_memory / "store"
     for number in range(60, 110):
         shutil.rmtree(out, ignore_errors=True)
-        stopped_at(number, Stop("stopped"), lambda: dump(rnn.traced, two, out, ALL))
+        stopped_at(number, lambda: dump(rnn.traced, two, out, ALL))
         if graph_tables_are_ahead(out) and read_manifest(out).shards:
             break
     else:
@@ -231,7 +224,7 @@ def test_two_dumps_into_one_folder(rnn: OpenedModel, two: Samples, uninterrupted
 def test_a_dump_that_began_while_another_made_the_store(
     rnn: OpenedModel, lstm: OpenedModel, two: Samples, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    """The second dump looked at the empty folder, then the first wrote its whole store, then the second got the lock."""
+    """The second saw an empty folder, then the first wrote its whole store, then the second got the lock."""
     out = tmp_path / "store"
     flock = fcntl.flock
     with pytest.MonkeyPatch.context() as patch:
@@ -247,14 +240,10 @@ def test_a_dump_that_began_while_another_made_the_store(
     assert_same_tables(out, uninterrupted)
 
 
-def test_ctrl_c(models_file: Path, rnn: OpenedModel, two: Samples, uninterrupted: Path, tmp_path: Path) -> None:
+def test_ctrl_c(models_file: Path, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     samples = write_lines(tmp_path / "two.txt", "the cat", "dog")
-
-    def interrupt() -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    with at_call(60, interrupt):
+    with at_call(60, KeyboardInterrupt()):
         ran = gradtrace("dump", f"{models_file}:rnn", "--samples", samples, "--out", out, "--detail", "all")
     assert ran.code == 130
     assert ran.out == ""
@@ -273,12 +262,9 @@ def test_a_disk_that_is_full_at_any_moment(
     for number in (0, 5, 20, 41, 55, 80):
         out = in_memory / f"store-{number}"
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            stopped_at(number, full, lambda out=out: dump(rnn.traced, two, out, ALL))  # type: ignore[misc]
-        except StoreError as error:
-            assert "No space left on device. What was finished is kept" in str(error)
-        else:
-            assert number == 0
+        wanted: type[Exception] = OSError if number == 0 else StoreError
+        with pytest.raises(wanted, match="No space left on device"), at_call(number, full):
+            dump(rnn.traced, two, out, ALL)
         assert_readable_in_between(out, uninterrupted)
         assert [path for path in out.rglob("*.tmp") if path.is_file()] == []
         dump(rnn.traced, two, out, ALL)
@@ -286,7 +272,7 @@ def test_a_disk_that_is_full_at_any_moment(
 
 
 def test_a_disk_that_is_really_full(
-    models_file: Path, sentences_file: Path, small_disk: Path, in_memory: Path, lstm_store: Path
+    models_file: Path, sentences_file: Path, small_disk: Path, lstm_store: Path
 ) -> None:
     out = small_disk / "store"
     command = ("dump", f"{models_file}:lstm", "--samples", sentences_file, "--out", out, "--detail", "all")
@@ -294,8 +280,7 @@ def test_a_disk_that_is_really_full(
     assert_one_line_error(ran, "No space left on device", str(out))
     finished = len(read_manifest(out).shards)
     assert 0 < finished < 4
-    with open_store(out) as opened:
-        assert [check for check in opened.verify() if not check.ok] == []
+    assert_readable_in_between(out, lstm_store)
     assert [path for path in out.rglob("*.tmp") if path.is_file()] == []
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     ran = gradtrace(*command)

@@ -31,7 +31,7 @@ def test_a_table_without_files_is_empty_and_typed(drawn_parameters: Store) -> No
     types = {row[0]: row[1] for row in drawn_parameters.sql("describe edges").fetchall()}
     assert types["src"] == "BIGINT"
     assert types["derivative"] == "DOUBLE"
-    assert types["slot"] == "TINYINT"
+    assert types["slot"] == "SMALLINT"
 
 
 def test_vertex_names(drawn: Store) -> None:

@@ -7,8 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.training import Run, TrainingConfig, train
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Models this small only wait for each other's threads, on a busy machine for most of the time.
+
+    For every test again, because numba's kernels set the number of threads to their own.
+    """
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -9,15 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpora import (
-    PYTHON_DOCS,
-    CorpusError,
-    load_corpus,
-    python_docs,
-    sentences_of_text,
-    split_sentences,
-    tokenize,
-)
+from pipeline.corpora import LABELLED, PAIRS, PYTHON_DOCS, CorpusError, load_corpus
+from pipeline.python_docs import python_docs
+from pipeline.sentences import sentences_of_text, split_sentences
+from pipeline.tokens import tokenize, tokenize_side
 
 
 @pytest.mark.parametrize(
@@ -32,6 +28,19 @@ from pipeline.corpora import (
 )
 def test_tokens(text: str, tokens: str) -> None:
     assert " ".join(tokenize(text)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("L'homme n’aime qu'elle.", "l' homme n’ aime qu' elle ."),
+        ("l' arbre d&apos; hommes", "l' arbre d' hommes"),
+        ("a woman &apos;s dog, the men's", "a woman 's dog , the men's"),
+    ],
+)
+def test_tokens_of_a_side_of_a_pair(text: str, tokens: str) -> None:
+    assert " ".join(tokenize_side(text)) == tokens
+    assert " ".join(tokenize_side(tokens)) == tokens
 
 
 def test_case_is_kept_on_request() -> None:
@@ -99,7 +108,7 @@ def test_python_docs_is_the_same_each_time() -> None:
 
 def test_every_tenth_sentence_is_held_out(corpus_file: Path) -> None:
     corpus = load_corpus(str(corpus_file))
-    lines = [tokenize(line) for line in corpus_file.read_text(encoding="utf-8").splitlines()]
+    lines = [" ".join(tokenize(line)) for line in corpus_file.read_text(encoding="utf-8").splitlines()]
     assert corpus.held_out == lines[9::10]
     assert len(corpus.train) + len(corpus.held_out) == len(lines)
     assert corpus.fingerprint != load_corpus(str(corpus_file), held_out_every=5).fingerprint
@@ -107,7 +116,7 @@ def test_every_tenth_sentence_is_held_out(corpus_file: Path) -> None:
 
 def test_long_sentences_are_left_out(corpus_file: Path) -> None:
     corpus = load_corpus(str(corpus_file), longest=6)
-    assert max(map(len, corpus.train + corpus.held_out)) == 6
+    assert max(len(line.split()) for line in corpus.train + corpus.held_out) == 6
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "One sentence only.\n"])
@@ -126,3 +135,47 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9 au lait")
     with pytest.raises(CorpusError, match="not UTF-8"):
         load_corpus(str(tmp_path / "latin"))
+
+
+ENGLISH = "a cat .\n\na dog .\n" * 10
+FRENCH = "un chat .\n\nun chien .\n" * 10
+
+
+def test_parallel_files_plain_and_gzipped(tmp_path: Path) -> None:
+    (tmp_path / "en").write_text(ENGLISH)
+    (tmp_path / "fr.gz").write_bytes(gzip.compress(FRENCH.encode()))
+    corpus = load_corpus(f"{tmp_path / 'en'},{tmp_path / 'fr.gz'}", PAIRS)
+    assert corpus.train[:2] == ["a cat .\tun chat .", "a dog .\tun chien ."]
+    assert len(corpus.train + corpus.held_out) == 20  # pairs of empty lines are left out
+    assert len(corpus.held_out) == 2
+
+
+def test_pairs_and_labels_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("A cat.\tUn chat.\n" * 10)
+    assert load_corpus(str(tmp_path / "pairs.tsv"), PAIRS).train[0] == "a cat .\tun chat ."
+    (tmp_path / "labels.tsv").write_text("Very Good\tA cat.\n" * 10)
+    assert load_corpus(str(tmp_path / "labels.tsv"), LABELLED).train[0] == "Very Good\ta cat ."
+
+
+def test_files_that_do_not_fit_the_task(tmp_path: Path) -> None:
+    (tmp_path / "en").write_text("a\nb\n")
+    (tmp_path / "fr").write_text("a\n")
+    with pytest.raises(CorpusError, match=r"has 2 lines and .* has 1 lines"):
+        load_corpus(f"{tmp_path / 'en'},{tmp_path / 'fr'}", PAIRS)
+    with pytest.raises(CorpusError, match="names 3 files"):
+        load_corpus("a,b,c", PAIRS)
+    with pytest.raises(CorpusError, match="1 fields; source TAB target is wanted"):
+        load_corpus(str(tmp_path / "en"), PAIRS)
+    with pytest.raises(CorpusError, match="1 fields; label TAB text is wanted"):
+        load_corpus(str(tmp_path / "en"), LABELLED)
+    with pytest.raises(CorpusError, match="Did you mean opinions"):
+        load_corpus("opinion", LABELLED)
+    (tmp_path / "broken.gz").write_bytes(b"no gzip")
+    with pytest.raises(CorpusError, match="cannot be read"):
+        load_corpus(str(tmp_path / "broken.gz"))
+
+
+def test_a_generated_corpus_has_as_many_samples_as_its_name_says() -> None:
+    corpus = load_corpus("agreement:50")
+    assert len(corpus.train + corpus.held_out) == 50
+    assert load_corpus("translation:20", PAIRS) == load_corpus("translation:20", PAIRS)

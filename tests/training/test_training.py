@@ -15,10 +15,12 @@ import torch
 
 from exporters.models import Encoded, ModelError
 from pipeline import training
-from pipeline.corpora import Corpus, load_corpus
+from pipeline.batches import epoch_batches
+from pipeline.corpora import load_corpus
 from pipeline.runs import checkpoint_steps
-from pipeline.training import Run, TrainingConfig, TrainingError, epoch_batches, train, unigram_perplexity
+from pipeline.training import Run, TrainingConfig, TrainingError, train, unigram_perplexity
 from pipeline.vocabulary import Vocabulary
+from pipeline.zoo._language_model import encode_sentence
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -54,7 +56,7 @@ def test_what_a_run_holds(trained: Run) -> None:
     assert trained.steps == 42
     assert trained.first_step == 0
     held_out = load_corpus(trained.config.corpus).held_out
-    assert (trained.folder / "held_out.txt").read_text().splitlines() == [" ".join(s) for s in held_out]
+    assert (trained.folder / "held_out.txt").read_text().splitlines() == held_out
     rows = [json.loads(line) for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
     last = json.loads((trained.folder / "checkpoints" / "step-000042.json").read_text())
     assert [row["step"] for row in rows] == checkpoint_steps(trained.folder)
@@ -171,8 +173,8 @@ def test_batches_hold_each_sentence_once_and_like_lengths_together() -> None:
 
 def test_unigram_perplexity_by_hand() -> None:
     # counts after smoothing: <unk> 1, <eos> 3, a 3 of 7; held out: a, <eos>
-    corpus = Corpus(train=[["a"], ["a"]], held_out=[["a"]])
-    assert math.isclose(unigram_perplexity(corpus, Vocabulary(("<unk>", "<eos>", "a"))), 7 / 3)
+    sentence = encode_sentence("a", Vocabulary(("<unk>", "<eos>", "a")))
+    assert math.isclose(unigram_perplexity([sentence, sentence], [sentence], 3), 7 / 3)
 
 
 def test_progress_is_silent_off_a_terminal(

@@ -11,22 +11,30 @@ from torch import nn
 
 from exporters.models import ModelError, SampleError
 from pipeline.vocabulary import Vocabulary
-from pipeline.zoo import family, family_names, hyperparameter_values, make_hyperparameters
-from pipeline.zoo._language_model import IGNORED, encode_sentence
+from pipeline.zoo import (
+    family,
+    family_names,
+    hyperparameter_values,
+    make_hyperparameters,
+    read_hyperparameters,
+)
+from pipeline.zoo._language_model import encode_sentence
+from pipeline.zoo._targets import PADDING
 
 VOCABULARY = Vocabulary(("<unk>", "<eos>", "the", "cat", "sleeps", "."))
-LANGUAGE_MODELS = [name for name in family_names() if name.endswith("_lm")]
 
 
-def build(name: str, **hyperparameters: float) -> nn.Module:
+def build(name: str, **hyperparameters: object) -> nn.Module:
     torch.manual_seed(0)
     return family(name).build(len(VOCABULARY), make_hyperparameters(name, hyperparameters))
 
 
 def test_every_file_is_a_family() -> None:
-    assert {"lstm_lm", "rnn_lm"} <= set(family_names())
+    assert {"lstm_lm", "transformer_nmt", "text_cnn"} <= set(family_names())
     for name in family_names():
-        assert isinstance(build(name), nn.Module)
+        task = family(name).task
+        sizes = [2 if part.is_label else len(VOCABULARY) for part in task.layout.parts]
+        assert isinstance(family(name).build(*sizes, make_hyperparameters(name, {})), nn.Module)
 
 
 def test_names_are_listed_without_torch() -> None:
@@ -60,26 +68,36 @@ def test_defaults_are_filled_in() -> None:
     assert values == {"embedding_size": 64, "hidden_size": 8, "layers": 1, "dropout": 0}
 
 
-@pytest.mark.parametrize(("name", "layer"), [("lstm_lm", "lstm"), ("rnn_lm", "rnn")])
+@pytest.mark.parametrize(("name", "layer"), [("lstm_lm", "lstm"), ("rnn_lm", "rnn"), ("gru_lm", "gru")])
 def test_submodule_names(name: str, layer: str) -> None:
     parameters = dict(build(name, layers=2).named_parameters())
     assert {"embedding.weight", f"{layer}.weight_hh_l1", "decoder.bias"} <= set(parameters)
     assert {parameter.split(".")[0] for parameter in parameters} == {"embedding", layer, "decoder"}
 
 
-@pytest.mark.parametrize("name", LANGUAGE_MODELS)
-def test_a_padded_batch_has_the_loss_of_its_sentences(name: str) -> None:
-    model = build(name, layers=2, dropout=0.5).eval()
-    task = family(name).task
-    samples = [task.encode(text, VOCABULARY) for text in ("the cat sleeps .", "cat", "the cat")]
-    batch = task.collate(samples)
-    counts = [task.scored(sample.inputs) for sample in samples]
-    alone = [model(**sample.inputs) for sample in samples]
-    assert counts == [5, 2, 3]
-    assert task.scored(batch) == sum(counts)
-    mean = sum(n * loss for n, loss in zip(counts, alone, strict=True)) / sum(counts)
-    torch.testing.assert_close(model(**batch), mean)
-    assert model(**batch).shape == ()
+def test_hyperparameters_as_text() -> None:
+    values = read_hyperparameters("transformer_lm", ["tied=yes", "heads=2", "dropout=.1", "norm=post"])
+    assert values == {"tied": True, "heads": 2, "dropout": 0.1, "norm": "post"}
+    assert read_hyperparameters("transformer_lm", []) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("heads", "no hyperparameter; write name=value, such as hidden_size=64"),
+        ("heads=two", "must be a whole number"),
+        ("dropout=much", "must be a number"),
+        ("tied=maybe", "must be true or false"),
+        ("head=2", "'head'. Did you mean heads"),
+        ("norm=pst", "one of pre, post. Did you mean post"),
+        ("heads=3", "3 heads do not share evenly"),
+    ],
+)
+def test_hyperparameters_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        read_hyperparameters("transformer_lm", [text])
+    with pytest.raises(ModelError, match="given twice"):
+        read_hyperparameters("transformer_lm", ["heads=2", "heads=2"])
 
 
 def test_a_sentence_for_the_dump() -> None:
@@ -88,7 +106,7 @@ def test_a_sentence_for_the_dump() -> None:
     assert encoded.inputs["input_ids"].tolist() == [[1, 2, 0, 4, 5]]
     assert encoded.inputs["targets"].tolist() == [[2, 0, 4, 5, 1]]
     assert encoded.inputs["input_ids"].dtype == torch.int64
-    assert IGNORED not in encoded.inputs["targets"]
+    assert PADDING not in encoded.inputs["targets"]
 
 
 @pytest.mark.parametrize("line", ["", "  \n"])

@@ -1,0 +1,70 @@
+"""Tensors, types and axes of ONNX as torch sees them. Every floating type becomes the recording's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor
+
+Axes = tuple[int | str | None, ...]  # sizes, symbols, or None when nothing is known of an axis
+
+
+def tensor_of(proto: onnx.TensorProto, dtype: torch.dtype, base: str) -> Tensor:
+    """A stored tensor; `base` is the folder of the model file, where external data lies."""
+    array = numpy_helper.to_array(proto, base)
+    if array.dtype.kind not in "fiub":  # bfloat16 and the like
+        array = array.astype(np.float32)
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def constant_of(node: onnx.NodeProto, dtype: torch.dtype, base: str) -> Tensor:
+    """The value of a node Constant, whichever attribute holds it."""
+    attribute = node.attribute[0]
+    value = attribute_of(attribute, dtype, base)
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value, dtype=dtype if attribute.name.startswith("value_float") else torch.int64)
+
+
+def attribute_of(attribute: onnx.AttributeProto, dtype: torch.dtype, base: str) -> Any:
+    """An attribute's value: a number, a text, a torch type, a tensor, or a list of them."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name in ("to", "dtype"):
+        return torch_dtype(value, dtype)
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return tensor_of(value, dtype, base)
+    if attribute.type == onnx.AttributeProto.FLOAT:
+        return _as_written(value)
+    if attribute.type == onnx.AttributeProto.FLOATS:
+        return [_as_written(v) for v in value]
+    if attribute.type == onnx.AttributeProto.STRING:
+        return bytes(value).decode()
+    if attribute.type == onnx.AttributeProto.STRINGS:
+        return [v.decode() for v in value]
+    return list(value) if isinstance(value, Sequence) or attribute.type >= onnx.AttributeProto.FLOATS else value
+
+
+def _as_written(value: float) -> float:
+    """The number that somebody wrote: ONNX keeps 1e-5 as a float32, 9.99999974e-06, which float64 can tell apart."""
+    return float(str(np.float32(value)))
+
+
+def torch_dtype(onnx_type: int, dtype: torch.dtype) -> torch.dtype:
+    """Every floating type becomes the recording's, so that float64 stays exact through casts."""
+    array = np.empty(0, dtype=onnx.helper.tensor_dtype_to_np_dtype(onnx_type))
+    if array.dtype.kind not in "iub":
+        return dtype
+    return torch.from_numpy(array).dtype
+
+
+def axes_of_value(value: onnx.ValueInfoProto) -> Axes:
+    """The axes an exported value declares."""
+    return tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in value.type.tensor_type.shape.dim
+    )

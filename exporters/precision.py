@@ -1,0 +1,52 @@
+"""Exact work in float64: models that compute parts of themselves in float32 whatever their parameters are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_CASTS = (Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16)
+
+
+class InPrecision(TorchFunctionMode):
+    """While active, whoever asks torch for a floating-point type gets `dtype`.
+
+    The norms and softmaxes of transformers, for one, call `x.to(torch.float32)`.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _CASTS:
+            return args[0].to(self._dtype)
+        given = {name: self._raised(value) for name, value in (kwargs or {}).items()}
+        return func(*(self._raised(value) for value in args), **given)
+
+    def _raised(self, value: Any) -> Any:
+        return self._dtype if isinstance(value, torch.dtype) and value in _FLOATS else value
+
+
+def run_in_precision(model: nn.Module, dtype: torch.dtype) -> None:
+    """Make `model`'s forward run, and be exported, in `dtype` throughout."""
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def precise(*args: Any, **kwargs: Any) -> Any:
+        with InPrecision(dtype):
+            return forward(*args, **kwargs)
+
+    model.forward = precise

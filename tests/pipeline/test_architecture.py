@@ -1,0 +1,86 @@
+"""The rooms of the house (DESIGN section 2): who may import whom, and how large a file may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("exporters", "queries", "pipeline")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+FORBIDDEN = {
+    "exporters": {"duckdb", "queries", "pipeline", "typer", "rich", "tests"},
+    "queries": {"torch", "onnx", "onnxscript", "onnx_ir", "safetensors", "exporters", "pipeline", "typer", "tests"},
+    "pipeline": {"duckdb", "onnxscript", "tests"},
+}
+ALLOWED = {"exporters": {"queries.schema"}, "queries": set[str](), "pipeline": {"duckdb for types"}}
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every module that a file imports, anywhere in it, and whether for type checkers only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in types_only) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module is not None
+            yield node.module, id(node) in types_only
+
+
+def test_sources_are_found() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(PACKAGES)
+    assert len(SOURCES) > 50
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_one_way(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] == package
+        for name, types_only in imports(path)
+        if name.partition(".")[0] in FORBIDDEN[package]
+        and name not in ALLOWED[package]
+        and not (types_only and f"{name} for types" in ALLOWED[package])
+    ]
+    assert wrong == []
+
+
+def test_the_schema_knows_pyarrow_only() -> None:
+    names = {name.partition(".")[0] for name, _ in imports(ROOT / "queries" / "schema.py")}
+    assert names == {"__future__", "collections", "dataclasses", "json", "os", "pathlib", "pyarrow", "typing"}
+
+
+def test_the_walker_is_a_pure_module_over_arrays() -> None:
+    names = {name.partition(".")[0] for name, _ in imports(ROOT / "queries" / "walker.py")}
+    assert {"numba", "numpy"} <= names
+    assert names.isdisjoint({"duckdb", "pyarrow", "queries", "pathlib", "os"})
+
+
+def test_commands_that_ask_import_nothing_that_makes() -> None:
+    makers = ("torch", "exporters", "pipeline.dump", "pipeline.sources", "pipeline.training", "pipeline.demo")
+    found = [name for name, _ in imports(ROOT / "pipeline" / "commands" / "asking.py")]
+    assert [name for name in found if name.startswith(makers)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_is_short_and_says_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_no_other_source_folder() -> None:
+    ours = {path.parent.name for path in ROOT.glob("*/*.py") if not path.parent.name.startswith(".")}
+    assert ours <= {*PACKAGES, "tests"}
