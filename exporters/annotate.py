@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -22,11 +23,20 @@ def annotate(model: onnx.ModelProto, recording: Recording) -> onnx.ModelProto:
             found.append(call.label.component)
     annotated = onnx.ModelProto()
     annotated.CopyFrom(model)
-    for node in annotated.graph.node:
-        names = components.get(node.output[0], [])
+    for node in _nodes(annotated.graph):
+        names = components.get(next((output for output in node.output if output), ""), [])
         if names:
             node.metadata_props.append(onnx.StringStringEntryProto(key=COMPONENT, value=", ".join(names)))
     return annotated
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, those of subgraphs included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from exporters import lowering as _composites  # noqa: F401  registers them
 from exporters import operators as _primitives  # noqa: F401  registers them
 from exporters.attention import attention_axes, attention_roles
+from exporters.loops import ONCE, Repetition, repetitions
 from exporters.models import ModelError, SampleError
 from exporters.onnx_values import Axes, attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
 from exporters.operators.registry import is_known
@@ -38,6 +39,7 @@ class Node:
     attributes: dict[str, Any]
     module: str
     role: str = ""
+    repetition: Repetition = ONCE
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,17 @@ def read_graph(
     return Graph(inputs, nodes, {n: tensors[n] for n in names}, constants, _scalar_output(proto), axes)
 
 
-def run(graph: Graph, tape: Tape, values: dict[str, Value], step_axes: set[str]) -> Value:
+def run(graph: Graph, tape: Tape, values: dict[str, Value], step_axes: set[str], n_steps: int = 0) -> Value:
     """Run every node on the tape; `values` holds parameters and inputs by name. Returns the output, the loss.
 
     step_axes: symbols of the axes along which the tokens lie, to be named 'step'
+    n_steps: iterations of an unrolled loop over time; 0 when the export is for any length
     """
     scope: dict[str, Any] = {**values, **{name: tape.constant(data) for name, data in graph.constants.items()}}
     for node in graph.nodes:
         n_before = len(tape.tensors)
         with tape.axes_named(_axes_by_shape(graph, node, scope, step_axes)):
-            outputs = _run_node(tape, node, scope)
+            outputs = _run_node(tape, node, scope, node.repetition.step(n_steps))
         for name, value in zip(node.outputs, outputs, strict=False):  # ONNX may leave out trailing outputs
             if isinstance(value, Value) and value.tensor is not None and value.tensor >= n_before:
                 _name_tensor(tape.tensors[value.tensor], name, graph.axes.get(name, ()), step_axes)
@@ -118,7 +121,7 @@ def run(graph: Graph, tape: Tape, values: dict[str, Value], step_axes: set[str])
     return result
 
 
-def _run_node(tape: Tape, node: Node, scope: MutableMapping[str, Any]) -> list[Any]:
+def _run_node(tape: Tape, node: Node, scope: MutableMapping[str, Any], step: int | None = None) -> list[Any]:
     """Run one node on what it finds in `scope`, and put its outputs there."""
     inputs = [scope[name] if name else None for name in node.inputs]
     attributes = {
@@ -127,7 +130,10 @@ def _run_node(tape: Tape, node: Node, scope: MutableMapping[str, Any]) -> list[A
     }
     tape.n_outputs = len(node.outputs)
     name = next((output for output in node.outputs if output), "")
-    with tape.labelled(module=node.module, role=node.role, name=name):
+    labels: dict[str, Any] = {"module": node.module, "role": node.role, "name": name}
+    if step is not None:
+        labels["step"] = step
+    with tape.labelled(**labels):
         result = tape.run(node.op_type, *inputs, **attributes)
     outputs = result if isinstance(result, list) else [result]
     scope.update(zip(node.outputs, outputs, strict=False))
@@ -189,12 +195,16 @@ class _Reader:
             self.tensors[initializer.name] = tensor_of(initializer, self._dtype, self._base)
         nodes: list[Node] = []
         constants: dict[str, Tensor] = {}
+        modules: list[str] = []
         for node in proto.node:
             module = _module(node, module)
+            modules.append(module)
             if node.op_type == "Constant":
                 constants[node.output[0]] = constant_of(node, self._dtype, self._base)
             else:
                 nodes.append(self._node(node, module))
+        repeated = repetitions(zip(proto.node, modules, strict=True))
+        nodes = [replace(node, repetition=repeated.get(node.outputs[0], ONCE)) for node in nodes]
         roles = attention_roles(nodes)
         return [_with_role(node, roles[i]) if i in roles else node for i, node in enumerate(nodes)], constants
 

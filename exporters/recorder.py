@@ -75,16 +75,18 @@ class Recorder:
                 values[name] = tape.leaf(name, "input", data.detach().to(self.dtype).requires_grad_())
             else:
                 values[name] = Value(data)
-        output = run(self.graph, tape, values, self._step_axes(inputs, n_tokens))
+        step_axes = self._step_axes(inputs, n_tokens)
+        output = run(self.graph, tape, values, step_axes, n_steps=0 if step_axes else n_tokens)
         return self._finish(tape, output, n_parameters)
 
     def _step_axes(self, inputs: Mapping[str, Tensor], n_tokens: int) -> set[str]:
-        return {
-            axis
-            for spec in self.graph.inputs
-            for axis, size in zip(spec.axes, inputs[spec.name].shape, strict=True)
-            if isinstance(axis, str) and size == n_tokens
-        }
+        """The symbols of the first input that has an axis of this size; a second text may happen to be as long."""
+        for spec in self.graph.inputs:
+            axes = zip(spec.axes, inputs[spec.name].shape, strict=True)
+            found = {axis for axis, size in axes if isinstance(axis, str) and size == n_tokens}
+            if found:
+                return found
+        return set()
 
     def _finish(self, tape: Tape, output: Value, n_parameters: int) -> Recording:
         if output.data.numel() != 1:
@@ -159,5 +161,6 @@ def compare_loss(recording: Recording, loss: float, tolerance: float) -> None:
 def _differs(what: str) -> ModelError:
     return ModelError(
         f"the exported model is not the model that was given: {what}. The export lost or changed an operation; known "
-        "causes are label_smoothing in cross_entropy, dropout outside nn.Dropout, and in-place changes of inputs."
+        "causes are label_smoothing in cross_entropy, dropout outside nn.Dropout, tokens at an embedding's "
+        "padding_idx, and in-place changes of inputs."
     )

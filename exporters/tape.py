@@ -35,7 +35,8 @@ class Label:
     def component(self) -> str:
         """The default component: module, layer and role."""
         layer = None if self.layer is None else f"l{self.layer}"
-        return ".".join(part for part in (self.module, layer, self.role) if part) or "model"
+        role = "" if self.module.rpartition(".")[2] == self.role else self.role
+        return ".".join(part for part in (self.module, layer, role) if part) or "model"
 
 
 @dataclass(eq=False)

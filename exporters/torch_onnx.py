@@ -75,6 +75,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     _refuse_projections(model)
     program = _export_program(model, inputs, dynamic)
     model_ir = program.model
+    _fix_sizes(model_ir, program.exported_program.range_constraints)
     parameters, aliases = _name_parameters(model, model_ir)
     _fold(model_ir)
     return Exported(ir.serde.serialize_model(model_ir), parameters, aliases)
@@ -115,6 +116,19 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
         reason = _reason(error)
         advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
         raise ModelError(f"torch.onnx.export cannot export this model: {reason}{advice}") from error
+
+
+def _fix_sizes(model: ir.Model, ranges: Mapping[Any, Any]) -> None:
+    """A symbolic size for which the export holds at one value only (an unrolled loop) becomes that number."""
+    fixed = {str(symbol): int(found.lower) for symbol, found in ranges.items() if found.lower == found.upper}
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
+    for value in values if fixed else []:
+        if value.shape is not None:
+            value.shape = ir.Shape([fixed.get(str(_symbol(size)), size) for size in value.shape])
+
+
+def _symbol(size: int | ir.SymbolicDim) -> int | str | None:
+    return size.value if isinstance(size, ir.SymbolicDim) else None
 
 
 def _refuse_projections(model: nn.Module) -> None:

@@ -1,0 +1,51 @@
+"""Operators of a Python loop over time carry the step; other repetitions do not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from exporters.loops import ONCE, Repetition
+from exporters.traced_model import TorchModel
+
+STEPS = 4
+
+
+class Looped(nn.Module):
+    """A cell called once per step, and a layer called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 3)
+        self.cell = nn.LSTMCell(3, 3)
+        self.twice = nn.Linear(3, 3)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        x = self.embedding(input_ids)
+        state = (x.new_zeros(1, 3), x.new_zeros(1, 3))
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+        h = state[0]
+        for _ in range(2):
+            h = torch.tanh(self.twice(h))
+        return h.sum()
+
+
+def test_the_iterations_of_a_loop_over_time_are_steps() -> None:
+    torch.manual_seed(0)
+    recording = TorchModel(Looped(), torch.float64).record({"input_ids": torch.tensor([[1, 5, 2, 5]])}, STEPS)
+    steps: dict[str, set[int | None]] = {}
+    for call in recording.tape.calls:
+        if call.primitive.kind != "copies":
+            steps.setdefault(call.label.module, set()).add(call.label.step)
+    assert steps["cell"] == set(range(STEPS))
+    assert steps["twice"] == {None}
+    in_order = [c.label.step for c in recording.tape.calls if c.label.module == "cell" and c.primitive.name == "Tanh"]
+    assert in_order == sorted(in_order, key=lambda step: -1 if step is None else step)
+
+
+def test_uneven_repetitions_are_no_steps() -> None:
+    assert [Repetition(k, 6).step(3) for k in range(6)] == [0, 0, 1, 1, 2, 2]
+    assert Repetition(0, 5).step(3) is None
+    assert Repetition(0, 3).step(1) is None
+    assert ONCE.step(0) is None
