@@ -1,0 +1,77 @@
+"""Every family of the zoo at its default sizes: parameters, vertices, edges, and what a dump costs.
+
+Run by hand: python tests/benchmarks/families.py. Prints a Markdown table. A step is torch's own forward and backward of
+the same model on the same sample in the same run; a dump is one sample recorded, traced and written, detail
+`parameters`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from exporters.edges import total_edges
+from exporters.traced_model import TorchModel
+from pipeline.corpora import load_corpus
+from pipeline.dump import Settings, dump
+from pipeline.sources import Sample, Samples
+from pipeline.vocabulary import build_vocabularies
+from pipeline.zoo import family, family_names, make_hyperparameters
+
+CORPORA = {"language modelling": "agreement", "translation": "translation", "classification": "opinions"}
+REPEATS = 5
+
+
+def median_seconds(call: Callable[[], object]) -> float:
+    """The median of a few calls after a first one."""
+    call()
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def row(name: str) -> str:
+    """One family's row."""
+    torch.manual_seed(0)
+    kind = family(name)
+    corpus = load_corpus(CORPORA[kind.task.name], kind.task.layout)
+    vocabularies = build_vocabularies(kind.task.layout, corpus.train, 2000)
+    module = kind.build(*map(len, vocabularies), make_hyperparameters(name, {}))
+    line = max(corpus.held_out[:50], key=len)
+    encoded = kind.task.encoder()(line, *vocabularies)
+    model = TorchModel(module, torch.float32, name)
+    recording = model.record(encoded.inputs, len(encoded.tokens))
+
+    def step() -> None:
+        module.eval()(**encoded.inputs).backward()
+
+    def store() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            dump(model, Samples("one", "", [Sample(line, lambda: encoded)]), Path(folder) / "store", Settings())
+
+    one_step, one_dump = median_seconds(step), median_seconds(store)
+    return (
+        f"| `{name}` | {recording.n_parameters:,} | {len(encoded.tokens)} | {recording.n_vertices:,} | "
+        f"{total_edges(recording):,} | {one_step * 1e3:.1f} | {one_dump * 1e3:.0f} | {one_dump / one_step:.0f} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    sys.stdout.write("| family | parameters | tokens | vertices | edges | step, ms | dump, ms | dump / step |\n")
+    sys.stdout.write("|---|---|---|---|---|---|---|---|\n")
+    for name in family_names():
+        sys.stdout.write(row(name) + "\n")
+
+
+if __name__ == "__main__":
+    main()
