@@ -20,7 +20,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of one language; there must be some."""
-    found: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+    found = [text for name, text in fences if name == language]
     assert found, f"the README has no {language} block"
     return found
 
