@@ -25,10 +25,10 @@ demo: env ## train, export, dump, trace and rank once, on the bundled default
 	$(BIN)/gradtrace demo
 
 test: env ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: env ## run the tests that take less than a few seconds each
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
 
 lint: env ## check format, style and types
 	$(BIN)/ruff format --check .
