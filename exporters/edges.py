@@ -51,16 +51,20 @@ class _Slot:
 
 def count_edges(recording: Recording) -> Ints:
     """The number of edges that leave each vertex: V."""
-    counts = np.zeros(recording.n_vertices, dtype=np.int64)
-    for slot in _slots(recording):
-        counts += np.bincount(slot.vertex, minlength=len(counts)) * slot.other.shape[2]
+    return _count(_slots(recording), recording.n_vertices)
+
+
+def _count(slots: list[_Slot], n_vertices: int) -> Ints:
+    counts = np.zeros(n_vertices, dtype=np.int64)
+    for slot in slots:
+        counts += np.bincount(slot.vertex, minlength=n_vertices) * slot.other.shape[2]
     return counts
 
 
 def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]:
     """All edges, in blocks of at most `block` edges."""
     slots = _slots(recording)
-    counts = count_edges(recording)
+    counts = _count(slots, recording.n_vertices)
     total = np.concatenate([[0], np.cumsum(counts)])
     low = 0
     while low < len(counts):

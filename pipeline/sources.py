@@ -21,11 +21,11 @@ from torch import Tensor
 
 from exporters.models import Encoded, ModelError, SampleError, Traceable
 from exporters.traced_model import OnnxModel, TorchModel, TracedModel
+from pipeline.hugging_face import PREFIX, open_hugging_face
 from pipeline.runs import is_run, load_run
 from pipeline.zoo import LOSS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-HUGGING_FACE = "hf:"
 _RESERVED = ("text", "tokens")
 
 
@@ -77,10 +77,8 @@ def open_traceable(model: str, checkpoint: str | None = None, objective: str = L
         raise ModelError(
             f"--objective {objective} is for training runs; a model of your own returns the scalar it wants traced"
         )
-    if model.startswith(HUGGING_FACE):
-        from pipeline.hugging_face import open_hugging_face
-
-        return open_hugging_face(Path(model.removeprefix(HUGGING_FACE)))
+    if model.startswith(PREFIX):
+        return open_hugging_face(Path(model.removeprefix(PREFIX)))
     file, separator, factory = model.rpartition(":")
     if separator and file.endswith(".py"):
         return _from_file(Path(file), factory, checkpoint)
