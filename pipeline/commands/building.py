@@ -148,7 +148,8 @@ def _report(summary: Summary, out: Path) -> None:
     for sample, reason in summary.failed:
         typer.echo(f"sample {sample} is {reason}", err=True)
     if summary.failed:
-        typer.echo(f"{len(summary.failed)} samples were not recorded, for the reasons above", err=True)
+        counted = "1 sample was" if len(summary.failed) == 1 else f"{len(summary.failed)} samples were"
+        typer.echo(f"{counted} not recorded, for the reasons above", err=True)
         raise typer.Exit(1)
 
 
