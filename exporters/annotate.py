@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from exporters.recorder import Recording
-from queries.schema import replace_file
+from queries.manifest import replace_file
 
 COMPONENT = "gradtrace.component"
 _LARGE = 1 << 30  # bytes from which tensors go to a file of their own; protobuf ends at twice that

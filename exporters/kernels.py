@@ -1,8 +1,9 @@
 """Compiled kernels: the best K edges of every vertex, and the edges themselves.
 
-The table of best edges has, for each of V vertices, K places: score, derivative and key. A *key* numbers the edges of a
-graph in the order in which ties are broken, (operator, slot, target), so that one comparison of integers decides a tie
-and the result does not depend on the order of insertion. NO_EDGE, the largest key, marks an empty place.
+The table of best edges has, for each of V vertices, K places: rank (what the method ranks by, largest first),
+derivative and key. A *key* numbers the edges of a graph in the order in which ties are broken, (operator, slot,
+target), so that one comparison of integers decides a tie and the result does not depend on the order of insertion.
+NO_EDGE, the largest key, marks an empty place.
 """
 
 from __future__ import annotations
@@ -20,32 +21,30 @@ Ints = NDArray[np.int64]
 
 
 @njit(cache=True)
-def _insert(score: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: int) -> None:
-    """Put one edge into vertex v's places, sorted by |score| downwards, then key upwards."""
-    keep = score.shape[1]
-    if abs(s) < abs(score[v, keep - 1]) or (abs(s) == abs(score[v, keep - 1]) and k > key[v, keep - 1]):
+def _insert(rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: int) -> None:
+    """Put one edge into vertex v's places, sorted by rank downwards, then key upwards."""
+    keep = rank.shape[1]
+    if s < rank[v, keep - 1] or (s == rank[v, keep - 1] and k > key[v, keep - 1]):
         return
     place = keep - 1
-    while place > 0 and (
-        abs(s) > abs(score[v, place - 1]) or (abs(s) == abs(score[v, place - 1]) and k < key[v, place - 1])
-    ):
-        score[v, place] = score[v, place - 1]
+    while place > 0 and (s > rank[v, place - 1] or (s == rank[v, place - 1] and k < key[v, place - 1])):
+        rank[v, place] = rank[v, place - 1]
         derivative[v, place] = derivative[v, place - 1]
         key[v, place] = key[v, place - 1]
         place -= 1
-    score[v, place] = s
+    rank[v, place] = s
     derivative[v, place] = d
     key[v, place] = k
 
 
 @njit(cache=True)
 def insert_edges(
-    table_score: Any, table_derivative: Any, table_key: Any, vertex: Any, score: Any, derivative: Any, key: Any
+    table_rank: Any, table_derivative: Any, table_key: Any, vertex: Any, rank: Any, derivative: Any, key: Any
 ) -> None:
     """Insert E edges given as arrays; those of vertex -1, a constant, are none."""
     for e in range(vertex.shape[0]):
         if vertex[e] >= 0:
-            _insert(table_score, table_derivative, table_key, vertex[e], score[e], derivative[e], key[e])
+            _insert(table_rank, table_derivative, table_key, vertex[e], rank[e], derivative[e], key[e])
 
 
 @njit(cache=True)
@@ -88,9 +87,45 @@ def best_products(left: Any, right: Any, keep: int) -> Any:
     return best_z
 
 
+@njit(cache=True, parallel=True)
+def mend_underflow(left: Any, scaled: Any, right: Any, best_z: Any, tiny: float) -> None:
+    """Choose again, by left[z, x] + log2 |right[z, y]|, where `best_products` compared numbers below tiny.
+
+    left : Z x X logarithms; scaled: what was compared, their powers relative to the largest of each column
+    """
+    n_x, keep, n_y = best_z.shape
+    n_z = left.shape[0]
+    last = min(keep, n_z) - 1
+    is_zero = np.ones(n_y, dtype=np.bool_)
+    for z in range(n_z):
+        for y in range(n_y):
+            is_zero[y] &= right[z, y] == 0
+    for x in prange(n_x):
+        if np.max(left[:, x]) == -np.inf:
+            continue
+        best = np.empty(keep)
+        for y in range(n_y):
+            z = best_z[x, last, y]
+            if is_zero[y] or abs(scaled[z, x] * right[z, y]) >= tiny:
+                continue
+            best[:] = -np.inf
+            best_z[x, :, y] = -1
+            for z in range(n_z):
+                s = left[z, x] + np.log2(abs(right[z, y]))
+                place = keep
+                while place > 0 and (best_z[x, place - 1, y] < 0 or s > best[place - 1]):
+                    place -= 1
+                for r in range(keep - 1, place, -1):
+                    best[r] = best[r - 1]
+                    best_z[x, r, y] = best_z[x, r - 1, y]
+                if place < keep:
+                    best[place] = s
+                    best_z[x, place, y] = z
+
+
 @njit(cache=True)
 def insert_products(
-    table_score: Any,
+    table_rank: Any,
     table_derivative: Any,
     table_key: Any,
     vertex: Any,
@@ -99,8 +134,12 @@ def insert_products(
     best_z: Any,
     key_z: Any,
     stride_x: int,
+    logarithms: bool,
 ) -> None:
-    """Insert what `best_products` found. left holds scores, right derivatives; vertex : X x Y; key_z : Z."""
+    """Insert what `best_products` found, ranked by |left * right|, or left + log2 |right| where left is `logarithms`.
+
+    left holds scores, right derivatives; vertex : X x Y; key_z : Z.
+    """
     n_x, keep, n_y = best_z.shape
     for x in range(n_x):
         for y in range(n_y):
@@ -112,7 +151,8 @@ def insert_products(
                 if z < 0:
                     break
                 d = right[z, y]
-                _insert(table_score, table_derivative, table_key, v, left[z, x] * d, d, key_z[z] + x * stride_x)
+                s = left[z, x] + np.log2(abs(d)) if logarithms else abs(left[z, x] * d)
+                _insert(table_rank, table_derivative, table_key, v, s, d, key_z[z] + x * stride_x)
 
 
 @njit(cache=True, parallel=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,15 @@ def first_vertex(tape: Tape, call: Call) -> int:
     first = tape.tensors[call.output.tensor].first_vertex
     assert first is not None
     return first
+
+
+def slots_in_reverse(tape: Tape) -> Iterator[tuple[Call, list[Direct | Contracted]]]:
+    """The slots of every operator that has edges, the operator nearest to the loss first."""
+    of_call: dict[int, list[Direct | Contracted]] = defaultdict(list)
+    for slot in chain[Direct | Contracted](direct_slots(tape), contracted_slots(tape)):
+        of_call[slot.call.order].append(slot)
+    for order in sorted(of_call, reverse=True):
+        yield tape.calls[order], of_call[order]
 
 
 def direct_slots(tape: Tape) -> Iterator[Direct]:

@@ -1,7 +1,13 @@
-"""The greedy sweep: for every vertex the K edges with the largest |contribution|.
+"""The sweep: for every vertex the K best edges under a method.
 
-Contributions need nothing but gradients, so every operator is looked at on its own. Uses of one operand (a recurrent
-weight at every step) are stacked into one kernel call.
+Operators are visited in reverse. An edge's rank is |score of its target| * |derivative|, whatever the method:
+
+    greedy    the target's score is its gradient, and the product is the contribution
+    product   the largest |product of derivatives| over the paths from the target to the loss
+    soft      the gradient times the probability of the most probable path from the target to the loss
+
+The last two multiply over a whole path, so they are kept as base-2 logarithms. Parameters are never targets; their uses
+(a recurrent weight at every step) are stacked into one kernel call.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +24,9 @@ from numpy.typing import NDArray
 
 from exporters import kernels
 from exporters.recorder import Recording
-from exporters.slots import Contracted, Direct, EdgeOrder, contracted_slots, direct_slots, first_vertex
+from exporters.slots import Contracted, Direct, EdgeOrder, first_vertex, slots_in_reverse
+from exporters.spread import Spread, contribution_spread
+from exporters.tape import Call
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -28,18 +36,63 @@ Ints = NDArray[np.int64]
 class BestEdges:
     """The best K edges of each of V vertices, best first: all V x K.
 
-    target: -1 where a vertex has fewer than K edges; score: equals the contribution for greedy
+    target: -1 where a vertex has fewer than K edges
+    score: greedy: the contribution; else the logarithm (base 2) that the method ranks by, -inf for a product of 0
     """
 
+    method: str
     target: Ints
     slot: NDArray[np.int16]
     derivative: Floats
     score: Floats
 
+    @property
+    def carries_nothing(self) -> NDArray[np.bool_]:
+        """Where there is no edge, or one that carries nothing: V x K. A vertex whose best edge is one is dead."""
+        nothing: NDArray[np.bool_] = self.score == (0 if self.method == "greedy" else -np.inf)
+        return nothing
+
+
+class _Scores(Protocol):
+    """What a method multiplies derivatives by."""
+
+    logarithms: bool
+
+    def of_targets(self, span: slice, rank: Floats) -> Floats:
+        """The scores of vertices `span`, given the best rank of every vertex behind them."""
+        ...
+
+
+@dataclass
+class _Gradients:
+    """Scores of greedy."""
+
+    gradients: Floats
+    logarithms = False
+
+    def of_targets(self, span: slice, rank: Floats) -> Floats:
+        del rank
+        return self.gradients[span]
+
+
+@dataclass
+class _Suffixes:
+    """Scores of product and soft: the best rank of the target itself, plus `added` to it (V)."""
+
+    loss_vertex: int
+    added: Floats | None = None
+    logarithms = True
+
+    def of_targets(self, span: slice, rank: Floats) -> Floats:
+        scores: Floats = rank[span].astype(np.float64)
+        if span.start <= self.loss_vertex < span.stop:
+            scores[self.loss_vertex - span.start] = 0.0
+        return scores if self.added is None else scores + self.added[span]
+
 
 @dataclass
 class _Use:
-    """One matrix product seen from one operand. left : Z x X (gradients), right : Z x Y (derivatives), key_z : Z."""
+    """One matrix product seen from one operand. left : Z x X (scores), right : Z x Y (derivatives), key_z : Z."""
 
     vertex: Ints
     left: Floats
@@ -48,61 +101,134 @@ class _Use:
     stride_x: int
 
 
-def best_edges(recording: Recording, keep: int) -> BestEdges:
-    """The `keep` edges of every vertex with the largest |contribution|; ties as DESIGN section 1 orders them."""
-    shape = (recording.n_vertices, keep)
-    score = np.zeros(shape, dtype=recording.gradients.dtype)
-    derivative = np.zeros_like(score)
-    key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
-    order = EdgeOrder(recording.tape)
-    with _torch_threads_kept():
-        for direct in direct_slots(recording.tape):
-            _insert_direct(recording, order, direct, score, derivative, key)
-        for uses in _stacked_uses(recording, order).values():
-            left, right = np.concatenate([u.left for u in uses]), np.concatenate([u.right for u in uses])
-            key_z = np.concatenate([u.key_z for u in uses])
-            best_z = kernels.best_products(left, right, keep)
-            kernels.insert_products(
-                score, derivative, key, uses[0].vertex, left, right, best_z, key_z, uses[0].stride_x
-            )
-        target, slot = kernels.decode_keys(key.reshape(-1), order.base, order.size, order.first_vertex)
-    return BestEdges(target.reshape(shape), slot.reshape(shape), derivative, score)
+def best_edges(recording: Recording, keep: int, method: str = "greedy", spread: Spread | None = None) -> BestEdges:
+    """The `keep` best edges of every vertex under `method`; ties as DESIGN section 1 orders them.
+
+    spread: that of the contributions, which soft needs; found when not given
+    """
+    if method == "greedy":
+        return _sweep(recording, keep, method, _Gradients(recording.gradients))
+    if method == "product":
+        return _sweep(recording, keep, method, _Suffixes(recording.loss_vertex))
+    found = spread or contribution_spread(recording)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gradient = np.log2(np.abs(recording.gradients, dtype=np.float64))
+        added = np.where(np.isfinite(found.log2_sum), gradient - found.log2_sum, -np.inf)
+    added[recording.loss_vertex] = 0.0
+    best = _sweep(recording, keep, method, _Suffixes(recording.loss_vertex, added))
+    with np.errstate(invalid="ignore"):
+        best.score = np.where(np.isneginf(best.score), best.score, best.score - found.log2_sum[:, None])
+    return best
+
+
+def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> BestEdges:
+    table = _Table(recording, keep, scores.logarithms)
+    stacked: dict[Any, list[_Use]] = defaultdict(list)
+    with torch_threads_kept():
+        for call, slots in slots_in_reverse(recording.tape):
+            score = scores.of_targets(_targets(recording, call), table.rank[:, 0])
+            for slot in slots:
+                if isinstance(slot, Direct):
+                    table.insert_direct(slot, score)
+                    continue
+                for b in range(slot.vertex.shape[0]):
+                    use = table.use(slot, b, score)
+                    if int(slot.vertex[b].max()) < recording.n_parameters:
+                        stacked[_operand(slot, b)].append(use)
+                    else:
+                        table.insert_uses([use])
+        for uses in stacked.values():
+            table.insert_uses(uses)
+        target, slot_of = table.decoded()
+    if scores.logarithms:
+        score = np.where(target >= 0, table.rank, -np.inf)
+    else:
+        score = np.where(target >= 0, recording.gradients[target] * table.derivative, 0)
+    return BestEdges(method, target, slot_of, table.derivative, score)
+
+
+def _targets(recording: Recording, call: Call) -> slice:
+    first = first_vertex(recording.tape, call)
+    return slice(first, first + call.output.data.numel())
+
+
+def _operand(slot: Contracted, b: int) -> tuple[Any, ...]:
+    """Alike for uses of the same matrix of vertices."""
+    vertex = slot.vertex[b]
+    return vertex.data_ptr(), vertex.shape, vertex.stride(), slot.stride_x
+
+
+class _Table:
+    """The K places of every vertex, filled slot by slot."""
+
+    def __init__(self, recording: Recording, keep: int, logarithms: bool) -> None:
+        shape = (recording.n_vertices, keep)
+        dtype = np.dtype(np.float64) if logarithms else recording.gradients.dtype
+        self.rank: Floats = np.full(shape, -np.inf if logarithms else 0, dtype=dtype)
+        self.derivative: Floats = np.zeros(shape, dtype=recording.gradients.dtype)
+        self.key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
+        self.order = EdgeOrder(recording.tape)
+        self._logarithms = logarithms
+
+    def insert_direct(self, slot: Direct, score: Floats) -> None:
+        """score: of the elements of the operator's output."""
+        keys = self.order.key(slot.call, slot.slot) + slot.target
+        if self._logarithms:
+            with np.errstate(divide="ignore"):
+                rank = score[slot.target] + np.log2(np.abs(slot.derivative, dtype=np.float64))
+        else:
+            rank = np.abs(score[slot.target] * slot.derivative)
+        kernels.insert_edges(self.rank, self.derivative, self.key, slot.vertex, rank, slot.derivative, keys)
+
+    def use(self, slot: Contracted, b: int, score: Floats) -> _Use:
+        """The b-th matrix of a contraction. score: of the elements of the operator's output."""
+        (n_x, _), n_z = slot.vertex.shape[1:], slot.other.shape[2]
+        start = slot.offset + b * slot.stride_b
+        left = torch.from_numpy(score).as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), start)
+        key_z = self.order.key(slot.call, slot.slot) + start + np.arange(n_z) * slot.stride_z
+        right = slot.other[b].transpose(0, 1).contiguous()
+        return _Use(slot.vertex[b].numpy(), left.contiguous().numpy(), right.numpy(), key_z, slot.stride_x)
+
+    def insert_uses(self, uses: list[_Use]) -> None:
+        """Uses of one matrix of vertices, through one kernel call."""
+        left, right = np.concatenate([u.left for u in uses]), np.concatenate([u.right for u in uses])
+        key_z = np.concatenate([u.key_z for u in uses])
+        keep = self.key.shape[1]
+        best_z = _best_by_logarithm(left, right, keep) if self._logarithms else kernels.best_products(left, right, keep)
+        kernels.insert_products(
+            self.rank,
+            self.derivative,
+            self.key,
+            uses[0].vertex,
+            left,
+            right,
+            best_z,
+            key_z,
+            uses[0].stride_x,
+            self._logarithms,
+        )
+
+    def decoded(self) -> tuple[Ints, NDArray[np.int16]]:
+        """The target and the slot of every place."""
+        o = self.order
+        target, slot = kernels.decode_keys(self.key.reshape(-1), o.base, o.size, o.first_vertex)
+        return target.reshape(self.key.shape), slot.reshape(self.key.shape)
+
+
+def _best_by_logarithm(left: Floats, right: Floats, keep: int) -> NDArray[np.int32]:
+    """`best_products` for scores given as logarithms: each column is scaled by its largest, so nothing overflows."""
+    top = left.max(axis=0)
+    scaled = np.exp2(left - np.where(np.isneginf(top), 0, top)).astype(right.dtype)
+    best_z: NDArray[np.int32] = kernels.best_products(scaled, right, keep)
+    kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
+    return best_z
 
 
 @contextmanager
-def _torch_threads_kept() -> Iterator[None]:
+def torch_threads_kept() -> Iterator[None]:
     """Parallel kernels change torch's number of threads, and with it the last bit of its sums."""
     threads = torch.get_num_threads()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _insert_direct(
-    recording: Recording, order: EdgeOrder, direct: Direct, score: Floats, derivative: Floats, key: Ints
-) -> None:
-    gradient = recording.gradients[first_vertex(recording.tape, direct.call) + direct.target]
-    keys = order.key(direct.call, direct.slot) + direct.target
-    kernels.insert_edges(score, derivative, key, direct.vertex, gradient * direct.derivative, direct.derivative, keys)
-
-
-def _stacked_uses(recording: Recording, order: EdgeOrder) -> dict[Any, list[_Use]]:
-    """The matrix products, grouped by the operand matrix they are seen from."""
-    groups: dict[Any, list[_Use]] = defaultdict(list)
-    for slot in contracted_slots(recording.tape):
-        for b in range(slot.vertex.shape[0]):
-            vertex = slot.vertex[b]
-            same = (vertex.data_ptr(), vertex.shape, vertex.stride(), slot.stride_x)
-            groups[same].append(_use(recording, order, slot, b))
-    return groups
-
-
-def _use(recording: Recording, order: EdgeOrder, slot: Contracted, b: int) -> _Use:
-    (n_x, _), n_z = slot.vertex.shape[1:], slot.other.shape[2]
-    first, start = first_vertex(recording.tape, slot.call), slot.offset + b * slot.stride_b
-    gradients = torch.from_numpy(recording.gradients)
-    left = gradients.as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), first + start)
-    key_z = order.key(slot.call, slot.slot) + start + np.arange(n_z) * slot.stride_z
-    right = slot.other[b].transpose(0, 1).contiguous()
-    return _Use(slot.vertex[b].numpy(), left.contiguous().numpy(), right.numpy(), key_z, slot.stride_x)

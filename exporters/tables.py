@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 
 from exporters.edges import EdgeBlock
 from exporters.recorder import Recording
+from exporters.spread import PathStatistics, Spread
 from exporters.sweep import BestEdges
 
 Ints = NDArray[Any]
 
 ROWS = 1 << 20  # rows made at a time
+
+_VERTEX_SUMS = (
+    "contribution_l1",
+    "split_entropy",
+    "log2_paths",
+    "log2_products",
+    "log2_positive",
+    "log2_negative",
+    "path_entropy",
+)
 
 
 @dataclass(frozen=True)
@@ -102,10 +113,35 @@ def component_rows(recording: Recording) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass(frozen=True)
+class VertexSums:
+    """What is known of every vertex beside its value and gradient; None: it was not asked for."""
+
+    spread: Spread | None = None
+    statistics: PathStatistics | None = None
+
+    def columns(self, chosen: Ints) -> dict[str, pa.Array]:
+        """The columns of the chosen vertices, null where something was not asked for or is the logarithm of 0."""
+        found: dict[str, NDArray[Any] | None] = dict.fromkeys(_VERTEX_SUMS)
+        if self.spread is not None:
+            log2_sum = self.spread.log2_sum[chosen]
+            found["contribution_l1"] = np.exp2(log2_sum)
+            found["split_entropy"] = np.where(np.isneginf(log2_sum), -np.inf, self.spread.entropy[chosen])
+        if self.statistics is not None:
+            products = self.statistics.products.log2_sum[chosen]
+            found["log2_paths"] = self.statistics.log2_paths[chosen]
+            found["log2_products"] = products
+            found["log2_positive"] = self.statistics.log2_positive[chosen]
+            found["log2_negative"] = self.statistics.log2_negative[chosen]
+            found["path_entropy"] = np.where(np.isneginf(products), -np.inf, self.statistics.products.entropy[chosen])
+        nulls = pa.nulls(len(chosen), pa.float64())
+        return {name: nulls if column is None else _finite(column) for name, column in found.items()}
+
+
 def vertex_tables(
-    recording: Recording, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
+    recording: Recording, index: GraphIndex, sample: int, wanted: NDArray[np.bool_], sums: VertexSums
 ) -> Iterator[pa.Table]:
-    """`vertices`: value and gradient of the wanted vertices (V booleans)."""
+    """`vertices`: value, gradient and sums of the wanted vertices (V booleans)."""
     for start in range(0, len(wanted), ROWS):
         chosen = start + np.flatnonzero(wanted[start : start + ROWS])
         if len(chosen):
@@ -117,6 +153,7 @@ def vertex_tables(
                     "tensor": index.tensor_of[chosen],
                     "value": recording.values[chosen],
                     "gradient": recording.gradients[chosen],
+                    **sums.columns(chosen),
                 }
             )
 
@@ -146,7 +183,7 @@ def _norms(numbers: NDArray[Any]) -> dict[str, float]:
     }
 
 
-def best_edge_tables(best: BestEdges, index: GraphIndex, sample: int, method: str) -> Iterator[pa.Table]:
+def best_edge_tables(recording: Recording, best: BestEdges, index: GraphIndex, sample: int) -> Iterator[pa.Table]:
     """`best_edges`: a row for each place of the table that holds an edge."""
     n_vertices, keep = best.target.shape
     for start in range(0, n_vertices, ROWS // keep):
@@ -158,7 +195,7 @@ def best_edge_tables(best: BestEdges, index: GraphIndex, sample: int, method: st
         target = best.target[row, rank]
         yield pa.table(
             {
-                "method": _label(method, len(row)),
+                "method": _label(best.method, len(row)),
                 "sample": _constant(sample, len(row), pa.int64()),
                 "graph": _constant(index.graph, len(row), pa.int32()),
                 "src": row,
@@ -168,8 +205,8 @@ def best_edge_tables(best: BestEdges, index: GraphIndex, sample: int, method: st
                 "dst_tensor": index.tensor_of[target],
                 "slot": best.slot[row, rank],
                 "derivative": best.derivative[row, rank],
-                "contribution": best.score[row, rank],
-                "score": best.score[row, rank],
+                "contribution": recording.gradients[target] * best.derivative[row, rank],
+                "score": pa.array(best.score[row, rank], mask=best.carries_nothing[row, rank]),
             }
         )
 
@@ -190,6 +227,11 @@ def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:
             "contribution": edges.contribution,
         }
     )
+
+
+def _finite(numbers: NDArray[Any]) -> pa.Array:
+    """Null for the logarithm of 0."""
+    return pa.array(numbers, mask=np.isneginf(numbers))
 
 
 def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:

@@ -19,20 +19,17 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from queries.schema import (
-    GRAPH_TABLES,
+from queries.manifest import (
     MANIFEST,
-    SHARD_TABLES,
     Manifest,
     Shard,
     StoredFile,
-    StoreError,
     check_files,
     read_manifest,
     replace_file,
-    table_schema,
     write_manifest,
 )
+from queries.schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
 
 ROW_GROUP = 262_144
 TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too

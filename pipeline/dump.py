@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from exporters.annotate import annotate, save_model
 from exporters.conservation import conservation_error
@@ -18,9 +19,10 @@ from exporters.edges import edge_blocks, total_edges
 from exporters.models import SampleError
 from exporters.parameter_groups import Partition, partition
 from exporters.recorder import Recording, fingerprint
-from exporters.sweep import best_edges
+from exporters.spread import contribution_spread, path_statistics
+from exporters.sweep import BestEdges, best_edges
 from exporters.tables import (
-    GraphIndex,
+    VertexSums,
     best_edge_tables,
     component_rows,
     edge_table,
@@ -33,9 +35,10 @@ from exporters.tables import (
 )
 from exporters.traced_model import TracedModel
 from exporters.writer import ShardWriter, StoreWriter
-from pipeline.paths import Components, default_components, path_tables
+from pipeline.paths import Groups, default_components, path_tables
 from pipeline.sources import Sample, Samples
-from queries.schema import GRAPH_TABLES, INVALID, MODEL, NON_FINITE, OK, Manifest, table_schema
+from queries.manifest import MODEL, Manifest
+from queries.schema import GRAPH_TABLES, INVALID, NON_FINITE, OK, table_schema
 
 # samples in one shard: a file of its own for each sample's edges, fewer and larger files where samples are small
 SHARD_SIZE = {"all": 1, "parameters": 8}
@@ -48,14 +51,13 @@ class Settings:
     detail: str = "parameters"
     dtype: str = "float32"
     keep: int = 2
-    method: str = "greedy"
+    methods: tuple[str, ...] = ("greedy",)
+    statistics: bool = False
     parameter_vertices: bool = True
 
     def in_manifest(self) -> dict[str, Any]:
         """As the manifest stores it, and compares it when a dump is continued."""
-        values = asdict(self)
-        methods = [values.pop("method")]
-        return {**values, "methods": methods, "shard_size": SHARD_SIZE[self.detail]}
+        return {**asdict(self), "methods": sorted(self.methods), "shard_size": SHARD_SIZE[self.detail]}
 
 
 @dataclass
@@ -81,7 +83,7 @@ class _Graphs:
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in GRAPH_TABLES})
     numbers: dict[str, int] = field(default_factory=dict)
-    indexes: dict[str, tuple[GraphIndex, Components]] = field(default_factory=dict)
+    groups: dict[str, Groups] = field(default_factory=dict)
     partition: Partition | None = None
     changed: bool = False
 
@@ -184,7 +186,7 @@ def _write_sample(
 ) -> dict[str, Any]:
     """Write one sample's rows; returns its row of `samples`."""
     started = time.perf_counter()
-    row: dict[str, Any] = {"sample": number, "text": sample.text, "tokens": []}
+    row: dict[str, Any] = {"sample": number, "text": sample.text, "tokens": [], "labels": list(sample.labels.items())}
     try:
         encoded = sample.encode()
         row.update(tokens=encoded.tokens, n_tokens=len(encoded.tokens))
@@ -193,13 +195,12 @@ def _write_sample(
         return {**row, "status": INVALID, "message": str(error)}
     if not recording.is_finite():
         return {**row, "status": NON_FINITE, "loss": recording.loss, "message": _non_finite(recording)}
-    index, components = _graph_of(graphs, recording, model)
-    assert graphs.partition is not None
-    for table, block in _sample_tables(recording, index, components, graphs.partition, number, settings):
+    groups = _groups_of(graphs, recording, model)
+    for table, block in _sample_tables(recording, groups, number, settings):
         shard.write(table, block)
     return {
         **row,
-        "graph": index.graph,
+        "graph": groups.index.graph,
         "loss": recording.loss,
         "n_vertices": recording.n_vertices,
         "n_edges": total_edges(recording),
@@ -209,26 +210,32 @@ def _write_sample(
 
 
 def _sample_tables(
-    recording: Recording,
-    index: GraphIndex,
-    components: Components,
-    groups: Partition,
-    number: int,
-    settings: Settings,
+    recording: Recording, groups: Groups, number: int, settings: Settings
 ) -> Iterator[tuple[str, pa.Table]]:
     """All rows of one sample, block by block, each table's in order."""
-    best = best_edges(recording, settings.keep)
-    wanted = np.ones(recording.n_vertices, dtype=bool)
-    wanted[: recording.n_parameters] = settings.parameter_vertices & (best.target[: recording.n_parameters, 0] >= 0)
-    for block in vertex_tables(recording, index, number, wanted):
-        yield "vertices", block
+    index = groups.index
+    spread = contribution_spread(recording) if settings.statistics or "soft" in settings.methods else None
     yield "node_gradients", node_gradient_table(recording, index, number)
-    for block in best_edge_tables(best, index, number, settings.method):
-        yield "best_edges", block
-    yield from path_tables(recording, best, index, groups, components, number, settings.method).items()
+    for i, method in enumerate(sorted(settings.methods)):
+        best = best_edges(recording, settings.keep, method, spread)
+        if i == 0:
+            sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
+            for block in vertex_tables(recording, index, number, _stored_vertices(recording, best, settings), sums):
+                yield "vertices", block
+        for block in best_edge_tables(recording, best, index, number):
+            yield "best_edges", block
+        yield from path_tables(recording, best, groups, number, spread).items()
     if settings.detail == "all":
         for edges in edge_blocks(recording):
             yield "edges", edge_table(edges, index, number)
+
+
+def _stored_vertices(recording: Recording, best: BestEdges, settings: Settings) -> NDArray[np.bool_]:
+    """Every activation, and the parameters that have an edge where parameters are wanted."""
+    wanted = np.ones(recording.n_vertices, dtype=bool)
+    of_parameters = slice(0, recording.n_parameters)
+    wanted[of_parameters] = settings.parameter_vertices & (best.target[of_parameters, 0] >= 0)
+    return wanted
 
 
 def _non_finite(recording: Recording) -> str:
@@ -243,15 +250,16 @@ def _non_finite(recording: Recording) -> str:
     return f"gradients of {len(bad)} tensors are NaN or infinite, nearest to the loss: {bad[-1]}"
 
 
-def _graph_of(graphs: _Graphs, recording: Recording, model: TracedModel) -> tuple[GraphIndex, Components]:
-    """The graph of a recording; a new one is added to the graph tables, its conservation measured."""
+def _groups_of(graphs: _Graphs, recording: Recording, model: TracedModel) -> Groups:
+    """What the recording's graph counts paths by; a new graph is added to its tables, its conservation measured."""
     mark = fingerprint(recording.tape)
-    if mark not in graphs.indexes:
+    if mark not in graphs.groups:
+        assert graphs.partition is not None
         number = graphs.numbers.setdefault(mark, len(graphs.numbers))
-        graphs.indexes[mark] = index_graph(recording, number), default_components(recording)
+        graphs.groups[mark] = Groups(graphs.partition, default_components(recording), index_graph(recording, number))
         if number == len(graphs.rows["graphs"]):
             _add_graph(graphs, recording, number, mark, model)
-    return graphs.indexes[mark]
+    return graphs.groups[mark]
 
 
 def _add_graph(graphs: _Graphs, recording: Recording, number: int, mark: str, model: TracedModel) -> None:

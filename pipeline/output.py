@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import pyarrow as pa
 
@@ -14,6 +14,11 @@ from queries.schema import StoreError
 from queries.text import aligned, cell, is_number
 
 Format = Literal["table", "csv", "json", "parquet"]
+
+
+def _objects(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    objects: list[dict[str, Any]] = rows.to_pylist(maps_as_pydicts="strict")
+    return objects
 
 
 def _csv_cell(value: object) -> object:
@@ -24,12 +29,12 @@ def _write_csv(rows: pa.Table, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows.column_names)
     for batch in rows.to_batches():
-        writer.writerows(map(_csv_cell, row.values()) for row in batch.to_pylist())
+        writer.writerows(map(_csv_cell, row.values()) for row in _objects(batch))
 
 
 def _write_json(rows: pa.Table, file: IO[str]) -> None:
     # One object per line inside a list, so that both jq and a person can read it. JSON has no nan: it becomes null.
-    objects = ({name: _json_value(value) for name, value in row.items()} for row in rows.to_pylist())
+    objects = ({name: _json_value(value) for name, value in row.items()} for row in _objects(rows))
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) for row in objects)
     file.write(f"[\n{lines}\n]\n" if lines else "[]\n")
 
@@ -43,7 +48,7 @@ def _write_rich(rows: pa.Table, file: IO[str]) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    objects = rows.to_pylist()
+    objects = _objects(rows)
     for name in rows.column_names:
         right = all(is_number(row[name]) or row[name] is None for row in objects)
         table.add_column(name, justify="right" if right else "left", overflow="fold")
@@ -56,7 +61,7 @@ def _write_table(rows: pa.Table, file: IO[str]) -> None:
     if file.isatty():
         _write_rich(rows, file)
     else:
-        file.write(aligned(rows.column_names, [list(row.values()) for row in rows.to_pylist()]) + "\n")
+        file.write(aligned(rows.column_names, [list(row.values()) for row in _objects(rows)]) + "\n")
 
 
 def _write_parquet(rows: pa.Table, out: Path | None) -> None:

@@ -1,9 +1,13 @@
-"""The path tables of one sample: entries, path_edges, path_counts and path_totals, from its best edges."""
+"""The path tables of one sample: entries, path_edges, path_counts and path_totals.
+
+Under a method that picks one path for each parameter they are counts, made by following its best edges; under the soft
+method they are expectations.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +15,9 @@ from numpy.typing import NDArray
 
 from exporters.parameter_groups import Partition
 from exporters.recorder import Recording
+from exporters.slots import first_vertex
+from exporters.soft import SoftTraces, soft_traces
+from exporters.spread import Spread
 from exporters.sweep import BestEdges
 from exporters.tables import GraphIndex
 from queries import walker
@@ -35,36 +42,99 @@ def default_components(recording: Recording) -> Components:
     return Components(names, np.array(of_node, dtype=np.int32))
 
 
-def path_tables(
-    recording: Recording,
-    best: BestEdges,
-    index: GraphIndex,
-    partition: Partition,
-    components: Components,
-    sample: int,
-    method: str,
-) -> dict[str, pa.Table]:
-    """Follow the traced edge of every parameter: the rows of the four path tables, by table."""
-    first = recording.n_parameters
-    target = np.where(best.score[:, 0] == 0, -1, best.target[:, 0])
-    walk = walker.Walk(first, target[first:], index.node_of[first:], recording.loss_vertex)
-    started = np.flatnonzero(best.target[:first, 0] >= 0)
-    group = partition.group_of[started]
-    weight = np.abs(recording.gradients[started], dtype=np.float64)
-    n_groups = len(partition.groups)
-    entries = walker.count_entries(walk, target[started], group, weight, n_groups)
-    names = [g.name for g in partition.groups]
-    keys = _Keys(method, sample, index.graph, names)
+@dataclass(frozen=True)
+class Groups:
+    """The parameter groups and components that paths are counted by, and the keys of a sample's rows."""
 
-    edges, weighted = walker.push(walk, entries, n_groups, len(components.of_node))
+    partition: Partition
+    components: Components
+    index: GraphIndex
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Parameters of each group."""
+        return np.array([group.size for group in self.partition.groups])
+
+    @property
+    def n(self) -> int:
+        """The number of parameter groups."""
+        return len(self.partition.groups)
+
+
+def path_tables(
+    recording: Recording, best: BestEdges, groups: Groups, sample: int, spread: Spread | None = None
+) -> dict[str, pa.Table]:
+    """The rows of the four path tables under the method of `best`, by table. spread: see `best_edges`."""
+    if best.method == "soft":
+        counts = _soft_counts(recording, best, groups, spread)
+    else:
+        counts = _followed_counts(recording, best, groups)
+    return _tables(counts, groups, sample, best.method)
+
+
+def _followed_counts(recording: Recording, best: BestEdges, groups: Groups) -> _Counts:
+    """Follow the traced edge of every parameter."""
+    first, components = recording.n_parameters, groups.components
+    target = np.where(best.carries_nothing[:, 0], -1, best.target[:, 0])
+    walk = walker.Walk(first, target[first:], groups.index.node_of[first:], recording.loss_vertex)
+    started = np.flatnonzero(best.target[:first, 0] >= 0)
+    group = groups.partition.group_of[started]
+    weight = np.abs(recording.gradients[started], dtype=np.float64)
+    entries = walker.count_entries(walk, target[started], group, weight, groups.n)
     members = walker.node_members(walk, components.of_node, len(components.names))
     met = walker.components_met(walk, members)
-    paths, weighted_paths = walker.count_paths(met, entries, first, n_groups, len(components.names))
+    return _Counts(
+        entries,
+        walker.push(walk, entries, groups.n, len(components.of_node)),
+        walker.count_paths(met, entries, first, groups.n, len(components.names)),
+        np.bincount(group, minlength=groups.n),
+        np.bincount(entries.group, entries.paths, groups.n).astype(np.int64),
+        np.bincount(entries.group, entries.weight, groups.n).astype(np.float64),
+    )
+
+
+def _soft_counts(recording: Recording, best: BestEdges, groups: Groups, spread: Spread | None) -> _Counts:
+    """The same in expectation over the soft traces of every parameter."""
+    components, group_of = groups.components, groups.partition.group_of
+    traces = soft_traces(recording, group_of, groups.n, components.of_node, len(components.names), spread)
+    present = best.target[: recording.n_parameters, 0] >= 0
+    return _Counts(
+        _soft_entries(recording, traces),
+        (traces.edges, traces.weighted_edges),
+        (traces.paths, traces.weighted_paths),
+        np.bincount(group_of[present], minlength=groups.n),
+        traces.traced,
+        traces.traced_weight,
+    )
+
+
+def _soft_entries(recording: Recording, traces: SoftTraces) -> walker.Entries:
+    group, vertex, paths, weight = [], [], [], []
+    for (g, order), entering in sorted(traces.entries.items()):
+        inside = np.flatnonzero(entering.paths)
+        group.append(np.full(len(inside), g, np.int32))
+        vertex.append(first_vertex(recording.tape, recording.tape.calls[order]) + inside)
+        paths.append(entering.paths[inside])
+        weight.append(entering.weight[inside])
+    return walker.Entries(*(np.concatenate(column) for column in (group, vertex, paths, weight)))
+
+
+class _Counts(NamedTuple):
+    """Paths of G groups over N operators and C components."""
+
+    entries: walker.Entries
+    edges: tuple[Floats, Floats]  # G x N, and weighted
+    paths: tuple[Floats, Floats]  # G x C, and weighted
+    present: NDArray[np.int64]  # G: parameters that have an edge
+    traced: NDArray[np.int64]  # G
+    traced_weight: Floats  # G
+
+
+def _tables(counts: _Counts, groups: Groups, sample: int, method: str) -> dict[str, pa.Table]:
+    keys = _Keys(method, sample, groups.index.graph, [g.name for g in groups.partition.groups])
+    (edges, weighted), (paths, weighted_paths), entries = counts.edges, counts.paths, counts.entries
     g, node = np.nonzero(edges)
     pg, component = np.nonzero(paths)
-    sizes = np.array([p.size for p in partition.groups])
-    present = np.bincount(group, minlength=n_groups)
-    traced = np.bincount(entries.group, entries.paths, n_groups).astype(np.int64)
     return {
         "entries": keys.table(
             entries.group, {"vertex": entries.vertex, "paths": entries.paths, "gradient_l1": entries.weight}
@@ -75,19 +145,19 @@ def path_tables(
         "path_counts": keys.table(
             pg,
             {
-                "component": _names(components.names, component),
+                "component": _names(groups.components.names, component),
                 "paths": paths[pg, component],
                 "weighted_paths": weighted_paths[pg, component],
             },
         ),
         "path_totals": keys.table(
-            np.arange(n_groups),
+            np.arange(groups.n),
             {
-                "parameters": sizes,
-                "traced": traced,
-                "dead": present - traced,
-                "absent": sizes - present,
-                "traced_gradient_l1": np.bincount(entries.group, entries.weight, n_groups),
+                "parameters": groups.sizes,
+                "traced": counts.traced,
+                "dead": counts.present - counts.traced,
+                "absent": groups.sizes - counts.present,
+                "traced_gradient_l1": counts.traced_weight,
             },
         ),
     }

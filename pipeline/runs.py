@@ -25,7 +25,7 @@ from exporters.models import Encoded, ModelError, Traceable
 from pipeline.corpora import Part
 from pipeline.vocabulary import Vocabulary, load_vocabulary
 from pipeline.zoo import LOSS, Task, family, make_hyperparameters
-from queries.schema import replace_file
+from queries.manifest import replace_file
 
 FORMAT = "gradtrace-run"
 FORMAT_VERSION = 1

@@ -9,9 +9,9 @@ import json
 import sys
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,16 @@ from pipeline.runs import is_run, load_run
 from pipeline.zoo import LOSS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_RESERVED = ("text", "tokens")
+_RESERVED = ("text", "tokens", "labels")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: its text if it has one, and how to make its inputs (which may raise SampleError)."""
+    """One sample: its text if it has one, how to make its inputs (which may raise SampleError), and its labels."""
 
     text: str | None
     encode: Callable[[], Encoded]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int
     """Read a .txt, .jsonl or .npz file of samples.
 
     .txt: one sample per line, for the model's encoder (source TAB target for pairs)
-    .jsonl: one object per line, input name -> nested list with a batch axis of size 1; `text` and `tokens` optional
+    .jsonl: one object per line, input name -> nested list with a batch axis of size 1; `text` and `tokens` optional;
+        or `text` alone, for the model's encoder. Either may have `labels`, name -> text, number or boolean
     .npz: input name -> array whose first axis runs over the samples
     Raises SampleError when the file cannot be read; a line that is no sample raises it only when it is encoded.
     """
@@ -145,7 +147,7 @@ def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int
     if path.suffix == ".npz":
         samples = list(_from_arrays(path))
     elif path.suffix == ".jsonl":
-        samples = [_from_object(path, i, line) for i, line in enumerate(_lines(path), start=1)]
+        samples = [_from_object(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
     elif encode is None:
         raise SampleError(f"{path}: an .onnx model has no encoder for text; give its inputs as .jsonl or .npz")
     else:
@@ -169,28 +171,65 @@ def _from_line(path: Path, number: int, line: str, encode: Callable[[str], Encod
     def make() -> Encoded:
         if not line.strip():
             raise SampleError(f"{path.name}:{number} is empty; every line is one sample")
-        with _user_code(f"{path.name}:{number}: the encoder failed", SampleError):
-            encoded = encode(line)
-        if not isinstance(encoded, Encoded) or not all(isinstance(x, Tensor) for x in encoded.inputs.values()):
-            raise SampleError("the encoder returned something else than exporters.Encoded(inputs: dict of tensors)")
-        return encoded
+        return _encode_text(f"{path.name}:{number}", line, encode)
 
     return Sample(line, make)
 
 
-def _from_object(path: Path, number: int, line: str) -> Sample:
+def _encode_text(where: str, text: str, encode: Callable[[str], Encoded]) -> Encoded:
+    with _user_code(f"{where}: the encoder failed", SampleError):
+        encoded = encode(text)
+    if not isinstance(encoded, Encoded) or not all(isinstance(x, Tensor) for x in encoded.inputs.values()):
+        raise SampleError("the encoder returned something else than exporters.Encoded(inputs: dict of tensors)")
+    return encoded
+
+
+def _from_object(path: Path, number: int, line: str, encode: Callable[[str], Encoded] | None) -> Sample:
     def make() -> Encoded:
         try:
             values = json.loads(line)
             tensors = {name: _tensor(value) for name, value in values.items() if name not in _RESERVED}
         except (ValueError, AttributeError, TypeError) as error:
             raise SampleError(f"{path.name}:{number} is not an object of nested lists of numbers ({error})") from error
+        _labels(f"{path.name}:{number}", values)
+        if not tensors and "text" in values:
+            return _encode_object(f"{path.name}:{number}", values, encode)
         tokens = values.get("tokens", [])
         if not isinstance(tokens, list):
             raise SampleError(f"{path.name}:{number}: 'tokens' is {json.dumps(tokens)}, a list of words is wanted")
         return Encoded(tensors, [str(token) for token in tokens])
 
-    return Sample(_text(line), make)
+    return Sample(_text(line), make, _labels_if_any(line))
+
+
+def _encode_object(where: str, values: dict[str, Any], encode: Callable[[str], Encoded] | None) -> Encoded:
+    """The inputs of a line that gives a text in place of them."""
+    others = [name for name in values if name not in ("text", "labels")]
+    if others:
+        raise SampleError(f"{where}: {others[0]!r} is for lines that give inputs; of a text alone the encoder makes it")
+    if encode is None:
+        raise SampleError(f"{where}: an .onnx model has no encoder for text; give its inputs by name")
+    if not isinstance(values["text"], str) or not values["text"].strip():
+        raise SampleError(f"{where}: 'text' is {json.dumps(values['text'])}, a text is wanted")
+    return _encode_text(where, values["text"], encode)
+
+
+def _labels(where: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The labels of a line as texts; a label that is null is none. SampleError for labels of another form."""
+    given = values.get("labels", {})
+    if not isinstance(given, dict) or not all(isinstance(x, str | int | float | None) for x in given.values()):
+        raise SampleError(
+            f"{where}: 'labels' is {json.dumps(given)}; names with texts, numbers or booleans are wanted, "
+            'as in {"condition": "plural"}'
+        )
+    return {name: x if isinstance(x, str) else json.dumps(x) for name, x in given.items() if x is not None}
+
+
+def _labels_if_any(line: str) -> dict[str, str]:
+    try:
+        return _labels("", json.loads(line))
+    except (ValueError, AttributeError, SampleError):
+        return {}  # encoding the line says what is wrong with it
 
 
 def _text(line: str) -> str | None:

@@ -28,7 +28,7 @@ from pipeline.batches import Batch, batches_by_length, steps_left
 from pipeline.corpora import PYTHON_DOCS, Corpus, load_corpus
 from pipeline.vocabulary import Vocabulary, build_vocabularies, save_vocabulary
 from pipeline.zoo import Task, family, hyperparameter_values
-from queries.schema import replace_file
+from queries.manifest import replace_file
 
 
 class TrainingError(ModelError):

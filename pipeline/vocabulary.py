@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporters.models import ModelError, SampleError
 from pipeline.corpora import Layout
-from queries.schema import replace_file
+from queries.manifest import replace_file
 
 UNKNOWN = "<unk>"  # stands for every word outside the vocabulary
 END = "<eos>"  # ends a sentence, and is what the first word is predicted from

@@ -16,8 +16,28 @@ where e.dst <= e.src or e.src < 0 or e.dst >= g.n_vertices or e.dst < g.n_parame
 # nan out, so that nan would pass.
 
 
+def _continued(table: str) -> str:
+    # The product and soft scores of the edges of a table, from the best scores of their targets; edges whose
+    # contribution the dtype cannot hold are left out.
+    return f"""
+        select s.method, e.sample, e.src, e.dst, e.slot,
+            s.score + log2(nullif(abs(
+                case s.method when 'soft' then e.contribution / v.contribution_l1 else e.derivative end
+            ), 0)) as continued
+        from {table} as e
+        join (
+            select method, sample, src as vertex, score from best_edges where rank = 1
+            union all
+            select distinct b.method, b.sample, g.loss_vertex, 0 from best_edges as b join graphs as g using (graph)
+        ) as s on s.sample = e.sample and s.vertex = e.dst {"and s.method = e.method" if table == "best_edges" else ""}
+        join vertices as v on v.sample = e.sample and v.vertex = e.src
+        where s.method <> 'greedy' and s.score is not null
+            and abs(case s.method when 'soft' then e.contribution else e.derivative end) > 1e-30
+    """
+
+
 class Claim(NamedTuple):
-    """A claim by name; `sql` returns one number, the rows that break it."""
+    """A claim by name; `sql` returns numbers, the rows that break it."""
 
     name: str
     sql: str
@@ -69,13 +89,16 @@ _ALWAYS = [
     ),
     Claim("best_edges: edges lead from a smaller vertex to a larger one", _FORWARD.format(table="best_edges")),
     Claim(
-        "best_edges: ranks run from 1 and |score| does not grow with them",
+        "best_edges: ranks run from 1 and the score does not grow with them",
         """
         select
             (
                 select count(*) from best_edges as a join best_edges as b
                 using (method, sample, src)
-                where b.rank = a.rank + 1 and abs(b.score) > abs(a.score)
+                where b.rank = a.rank + 1 and (
+                    (a.score is null and b.score is not null)
+                    or case when method = 'greedy' then abs(b.score) > abs(a.score) else b.score > a.score end
+                )
             ) + (
                 select count(*) from (
                     select 1 from best_edges group by method, sample, src
@@ -86,7 +109,33 @@ _ALWAYS = [
     ),
     Claim(
         "best_edges: the greedy score is the contribution",
-        "select count(*) filter (where score <> contribution) from best_edges where method = 'greedy'",
+        """
+        select count(*) filter (where score is distinct from nullif(contribution, 0))
+        from best_edges where method = 'greedy'
+        """,
+    ),
+    Claim(
+        "best_edges: product and soft scores continue the best one of their target",
+        f"""
+        select count(*) filter (where not abs(e.continued - b.score) <= {{tolerance}} * (1 + abs(b.score)))
+        from ({_continued("best_edges")}) as e join best_edges as b using (method, sample, src, dst, slot)
+        """,
+    ),
+    Claim(
+        "entries, path_edges: the paths that enter the graph, and those that reach the loss, are the traced ones",
+        """
+        select count(*) filter (where not abs(t.traced - coalesce(found.paths, 0)) <= {tolerance} * t.traced)
+        from path_totals as t left join (
+            select method, sample, parameter_group, sum(paths) as paths from entries group by all
+        ) as found using (method, sample, parameter_group)
+        union all
+        select count(*) filter (where not abs(t.traced - coalesce(found.edges, 0)) <= {tolerance} * t.traced)
+        from path_totals as t left join (
+            select method, sample, parameter_group, edges from path_edges
+            join graphs as g using (graph) join tensors as l
+            on l.graph = g.graph and l.first_vertex = g.loss_vertex and l.node = path_edges.node
+        ) as found using (method, sample, parameter_group)
+        """,
     ),
     Claim(
         "path_totals: parameters = traced + dead + absent, for every group of every recorded sample",
@@ -132,7 +181,17 @@ _ALL_EDGES = [
         """,
     ),
     Claim(
-        "best_edges: rank 1 is the best of all edges",
+        "best_edges: no edge leads to a better product or soft path than rank 1",
+        f"""
+        select count(*) filter (
+            where not e.continued <= coalesce(b.score + {{tolerance}} * (1 + abs(b.score)), '-inf')
+        )
+        from ({_continued("edges")}) as e
+        left join best_edges as b on b.method = e.method and b.sample = e.sample and b.src = e.src and b.rank = 1
+        """,
+    ),
+    Claim(
+        "best_edges: rank 1 is the best of all edges, greedy",
         """
         with best as (
             select b.*, n."order" from best_edges as b

@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from queries.macros import macro_statements
-from queries.schema import GRAPH_TABLES, SHARD_TABLES, Manifest, StoreError, table_schema
+from queries.manifest import Manifest
+from queries.schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
 
 _SQL_TYPES = {
     pa.int8(): "tinyint",
@@ -50,6 +51,8 @@ def _sql_type(kind: pa.DataType) -> str:
         return _sql_type(kind.value_type)
     if pa.types.is_list(kind):
         return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"map({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
     return _SQL_TYPES[kind]
 
 
@@ -89,7 +92,8 @@ def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
             connection.execute(_view(store, manifest, table))
         ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from graphs").fetchall()
-        for statement in macro_statements(str(manifest.settings["detail"]), n_parameters):
+        settings = manifest.settings
+        for statement in macro_statements(str(settings["detail"]), list(settings["methods"]), n_parameters):
             connection.execute(statement)
     _lock(connection, store)
     return connection

@@ -15,6 +15,7 @@ from queries.schema import StoreError
 
 _FIELD = re.compile(r"-- (grain|reads|param|unit): +(.+)")
 _GRAIN = re.compile(r"one row per (?:\((?P<many>[\w, ]+)\)|(?P<one>\w+))")
+_CHOICES = re.compile(r"one of ((?:\w+, )+\w+)")
 _PARAMETER = re.compile(r"\$(?P<name>\w+) +(?P<type>\w+)(?: = (?P<default>'[^']*'|\S+))? {2,}(?P<text>.+)")
 
 
@@ -27,7 +28,10 @@ _TYPES: dict[str, Callable[[str], Any]] = {"bigint": int, "double": float, "varc
 
 @dataclass(frozen=True)
 class Parameter:
-    """One `$name` of a query file; `default` is None where a value must be given."""
+    """One `$name` of a query file; `default` is None where a value must be given.
+
+    A text that begins with `one of a, b, c` restricts the values to these.
+    """
 
     name: str
     type: str
@@ -36,6 +40,9 @@ class Parameter:
 
     def value(self, given: object) -> Any:
         """The value to bind for what was given, as text or as a Python value; StoreError when it does not fit."""
+        choices = _CHOICES.match(self.text)
+        if choices is not None and str(given) not in choices[1].split(", "):
+            raise StoreError(f"parameter {self.name} is {choices[0]}, got {given!r}.")
         if not isinstance(given, str):
             return given
         try:

@@ -53,12 +53,12 @@ order by abs(contribution) desc, dst, slot
 _TRACE = """
 create macro trace(in_sample, in_vertex, in_method := 'greedy') as table
 with recursive traced as materialized (
-    select sample, graph, src, dst, src_tensor, dst_tensor, slot, derivative, contribution
+    select sample, graph, src, dst, src_tensor, dst_tensor, slot, derivative, contribution, score
     from best_edges
     where method = in_method
         and sample = in_sample
         and rank = 1
-        and contribution <> 0
+        and score is not null
         and (src = in_vertex or src >= n_parameters())
 ), path as (
     select * from traced where src = in_vertex
@@ -69,16 +69,27 @@ select row_number() over (order by src) as hop, * from path order by hop
 """
 
 
-def macro_statements(detail: str, n_parameters: int) -> list[str]:
-    """The `create macro` statements for a store of this detail; neighbours are all edges where they were kept.
+# Scores are what is compared (greedy) or its base-2 logarithm; null is nothing.
+_MARGIN = """
+create macro margin(in_method, in_best, in_runner_up) as 1 - coalesce(
+    case
+        when in_method = 'greedy' then abs(in_runner_up) / abs(in_best) else pow(2, in_runner_up - in_best)
+    end, 0
+)
+"""
+
+
+def macro_statements(detail: str, methods: list[str], n_parameters: int) -> list[str]:
+    """The `create macro` statements for a store of this detail and methods; neighbours are all edges where they were
+    kept, else the best ones.
 
     The number of parameters is the same in all graphs of a store. As a constant it lets DuckDB skip the rows of
     parameters, which a subquery would not.
     """
     constant = f"create macro n_parameters() as {n_parameters}::bigint"
-    table, method = ("edges", "") if detail == "all" else ("best_edges", "and method = 'greedy'")
+    table, method = ("edges", "") if detail == "all" else ("best_edges", f"and method = '{methods[0]}'")
     neighbours = [
         _NEIGHBOURS.format(name=name, this=this, other=other, table=table, method=method)
         for name, this, other in (("successors", "src", "dst"), ("predecessors", "dst", "src"))
     ]
-    return [constant, _AXIS_INDEX, _VERTEX_NAME, _VERTEX_STEP, *neighbours, _TRACE]
+    return [constant, _AXIS_INDEX, _VERTEX_NAME, _VERTEX_STEP, _MARGIN, *neighbours, _TRACE]

@@ -12,7 +12,8 @@ from queries.database import connect, duckdb_errors, scan, select_statement
 from queries.graph import Graph, read_graph
 from queries.groups import FinestGroup, read_finest_groups
 from queries.library import Query, load_queries, load_query
-from queries.schema import OK, Manifest, StoreError
+from queries.manifest import Manifest
+from queries.schema import OK, StoreError
 
 if TYPE_CHECKING:
     import duckdb
@@ -81,7 +82,10 @@ class StoreReader:
     def query(self, name: str, **params: object) -> duckdb.DuckDBPyRelation:
         """Answer a question of the query library, `queries()`, with the values of its parameters."""
         query = load_query(name)
-        return self.sql(query.sql, query.bind(params))
+        values = query.bind(params)
+        if "method" in values:
+            self.check_method(values["method"])
+        return self.sql(query.sql, values)
 
     def queries(self) -> list[Query]:
         """The questions the query library can answer."""

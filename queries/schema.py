@@ -1,26 +1,13 @@
-"""The graph store's format: one place that the writer obeys and the reader trusts.
+"""The graph store's tables: one place that the writer obeys and the reader trusts.
 
-A store is a folder. `manifest.json` names its format, its model and its settings, and lists every finished file.
 The tables of `GRAPH_TABLES` are one Parquet file each; those of `SHARD_TABLES` have one part per shard of samples.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-
 import pyarrow as pa
 
-FORMAT = "gradtrace"
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-MODEL = "model.onnx"
-
-METHODS = ("greedy",)
+METHODS = ("greedy", "product", "soft")
 DETAILS = ("parameters", "all")
 DTYPES = ("float32", "float64")
 
@@ -116,6 +103,10 @@ SHARD_TABLES: dict[str, pa.Schema] = {
             pa.field("seconds", pa.float64()),
             pa.field("status", pa.string()),
             pa.field("message", pa.string()),
+            # what the samples file says of the sample beside its text, such as condition -> plural
+            pa.field("labels", pa.map_(pa.string(), pa.string())),
+            # name of the checkpoint it was recorded with; null where the model has none
+            pa.field("checkpoint", pa.string()),
         ]
     ),
     "vertices": pa.schema(
@@ -126,6 +117,17 @@ SHARD_TABLES: dict[str, pa.Schema] = {
             pa.field("tensor", pa.int32()),
             pa.field("value", _FLOAT),
             pa.field("gradient", _FLOAT),
+            # where the soft trace was asked for, else null: sum of |contributions|, and the entropy of their shares
+            pa.field("contribution_l1", pa.float64()),
+            pa.field("split_entropy", pa.float64()),
+            # of all paths to the loss, where statistics were asked for: base-2 logarithms of their number, of the sum
+            # of their |products|, of the largest positive and the largest negative |product| (null: there is none),
+            # and the entropy of |product| / sum in bits
+            pa.field("log2_paths", pa.float64()),
+            pa.field("log2_products", pa.float64()),
+            pa.field("log2_positive", pa.float64()),
+            pa.field("log2_negative", pa.float64()),
+            pa.field("path_entropy", pa.float64()),
         ]
     ),
     "node_gradients": pa.schema(
@@ -171,6 +173,9 @@ SHARD_TABLES: dict[str, pa.Schema] = {
             pa.field("slot", pa.int16()),
             pa.field("derivative", _FLOAT),
             pa.field("contribution", _FLOAT),
+            # what the method ranks by. greedy: the contribution; product: log2 of the largest |product of derivatives|
+            # over the paths that begin with this edge; soft: log2 of the probability of the most probable such path;
+            # null: the edge carries nothing, and a vertex whose best edge is such a one is dead
             pa.field("score", _FLOAT),
         ]
     ),
@@ -233,11 +238,11 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "vertices": ("sample", "vertex"),
     "node_gradients": ("sample", "tensor"),
     "edges": ("sample", "src", "dst", "slot"),
-    "best_edges": ("method", "sample", "src", "rank"),
-    "entries": ("method", "sample", "parameter_group", "vertex"),
-    "path_edges": ("method", "sample", "parameter_group", "node"),
-    "path_counts": ("method", "sample", "parameter_group", "component"),
-    "path_totals": ("method", "sample", "parameter_group"),
+    "best_edges": ("sample", "method", "src", "rank"),
+    "entries": ("sample", "method", "parameter_group", "vertex"),
+    "path_edges": ("sample", "method", "parameter_group", "node"),
+    "path_counts": ("sample", "method", "parameter_group", "component"),
+    "path_totals": ("sample", "method", "parameter_group"),
 }
 
 
@@ -250,136 +255,3 @@ def table_schema(table: str, dtype: str) -> pa.Schema:
         fields = [pa.field(f.name, pa.float64()) if f.type == _FLOAT else f for f in schema]
         return pa.schema(fields)
     return schema
-
-
-@dataclass
-class StoredFile:
-    """One finished Parquet file: its path relative to the store, its rows and its size in bytes."""
-
-    path: str
-    rows: int
-    bytes: int
-
-
-@dataclass
-class Shard:
-    """A finished range of samples [first, first + count) and, for each table with rows, its file."""
-
-    shard: int
-    first: int
-    count: int
-    files: dict[str, StoredFile]
-
-
-@dataclass
-class Manifest:
-    """What `manifest.json` holds. `model` and `settings` decide whether a dump may continue this store."""
-
-    tool_version: str
-    model: dict[str, str]  # name, fingerprint
-    samples: dict[str, Any]  # source, fingerprint, count
-    settings: dict[str, Any]  # detail, dtype, keep, methods, shard_size, parameter_vertices
-    shards: list[Shard] = field(default_factory=list)
-    graph_files: dict[str, StoredFile] = field(default_factory=dict)
-    complete: bool = False
-    format: str = FORMAT
-    format_version: int = FORMAT_VERSION
-
-    @property
-    def dtype(self) -> str:
-        return str(self.settings["dtype"])
-
-    def files(self, table: str) -> list[str]:
-        """The finished files of `table`, relative to the store, in the order of their samples."""
-        if table in GRAPH_TABLES:
-            return [self.graph_files[table].path] if table in self.graph_files else []
-        return [shard.files[table].path for shard in self.shards if table in shard.files]
-
-    def all_files(self) -> list[StoredFile]:
-        """Every file the manifest lists."""
-        return [*self.graph_files.values(), *(f for shard in self.shards for f in shard.files.values())]
-
-    def accepts(self, file: StoredFile, wanted: int, found: int | None) -> bool:
-        """Whether a listed file may have `found` bytes or rows where the manifest says `wanted`.
-
-        The tables of GRAPH_TABLES may have grown since: a dump in progress replaces them before the manifest.
-        """
-        growing = not self.complete and file in self.graph_files.values()
-        return found is not None and (found == wanted or (growing and found > wanted))
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
-
-
-def _parse_manifest(raw: Mapping[str, Any]) -> Manifest:
-    values = dict(raw)
-    values["graph_files"] = {name: StoredFile(**f) for name, f in values["graph_files"].items()}
-    values["shards"] = [
-        Shard(**{**s, "files": {name: StoredFile(**f) for name, f in s["files"].items()}}) for s in values["shards"]
-    ]
-    return Manifest(**values)
-
-
-def read_manifest(store: Path) -> Manifest:
-    """Read and check `manifest.json` of the folder `store`.
-
-    Raises StoreError when the folder is no store, when the manifest is damaged, or when its version is another one.
-    """
-    path = store / MANIFEST
-    if not path.is_file():
-        what = "has no manifest.json" if store.is_dir() else "does not exist"
-        raise StoreError(
-            f"{store} is not a graph store: it {what}. Make one with `gradtrace dump MODEL --out {store}`."
-        )
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise ValueError("it does not say format = 'gradtrace'")
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged ({error}). Dump the store again into another folder.") from error
-    version = raw.get("format_version")
-    if version != FORMAT_VERSION:
-        raise StoreError(
-            f"{store} has format version {version}; this gradtrace reads version {FORMAT_VERSION}. "
-            f"It was written by gradtrace {raw.get('tool_version', 'unknown')}: read it with that, or dump again."
-        )
-    try:
-        return _parse_manifest(raw)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} is damaged (field {error}). Dump the store again into another folder.") from error
-
-
-def file_size(path: Path) -> int | None:
-    """Bytes of a file, None when there is none."""
-    return path.stat().st_size if path.is_file() else None
-
-
-def check_files(store: Path, manifest: Manifest) -> None:
-    """Raise StoreError when a file that the manifest lists is missing, or has another size than the manifest says."""
-    for file in manifest.all_files():
-        size = file_size(store / file.path)
-        if not manifest.accepts(file, file.bytes, size):
-            got = "is missing" if size is None else f"has {size} bytes"
-            raise StoreError(
-                f"{store} is damaged: {file.path} {got}, the manifest says {file.bytes} bytes. "
-                "Restore the file, or dump the store again into another folder."
-            )
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_manifest(store: Path, manifest: Manifest) -> None:
-    """Replace `manifest.json` atomically."""
-    replace_file(store / MANIFEST, manifest.to_json().encode())

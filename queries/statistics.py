@@ -12,55 +12,183 @@ RESAMPLES = 2000
 LEVEL = 0.95
 _SEED = 20240229
 _ROWS = 256  # rows resampled at a time, to bound memory
+_DIGITS = 12  # values that agree to so many digits are tied: sums in another order differ behind them
+
+Floats = NDArray[np.float64]
 
 
 class Summary(NamedTuple):
     """Per row (R): the mean over samples, the standard deviation, and the ends of the bootstrap interval."""
 
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]  # with n - 1; nan for one sample
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    mean: Floats
+    sd: Floats  # with n - 1; nan for one sample
+    low: Floats
+    high: Floats
 
 
-@lru_cache(maxsize=4)
-def _resample(n_samples: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    # resamples x n_samples: how often each sample was drawn
-    return (
-        np.random.default_rng(seed).multinomial(n_samples, np.full(n_samples, 1 / n_samples), resamples).astype(float)
-    )
+class Difference(NamedTuple):
+    """Per row (R): the mean on either side, right - left, and the ends of the bootstrap interval of that."""
+
+    left: Floats
+    right: Floats
+    difference: Floats
+    low: Floats
+    high: Floats
+    left_n: NDArray[np.int64]  # samples behind the means
+    right_n: NDArray[np.int64]
 
 
-def _interval(
-    values: NDArray[np.float64], drawn: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@lru_cache(maxsize=16)
+def _resample(n_samples: int, resamples: int, seed: int) -> Floats:
+    # n_samples x resamples: how often each sample was drawn
+    drawn = np.random.default_rng(seed).multinomial(n_samples, np.full(n_samples, 1 / n_samples), resamples)
+    return np.ascontiguousarray(drawn.T.astype(float))
+
+
+def _means(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    # The mean of every row's known values, nan where there is none, and their number.
     known = ~np.isnan(values)
-    totals = drawn @ np.where(known, values, 0.0).T  # resamples x R
-    counts = drawn @ known.T.astype(float)
+    n = known.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = totals / counts  # nan where a resample drew no sample that has a value
+        return np.where(known, values, 0.0).sum(axis=1) / n, n
+
+
+def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
+    # R x resamples: the mean of each row in each resample, nan where it drew no sample that has a value
+    drawn = _resample(values.shape[1], resamples, seed)
+    known = ~np.isnan(values)
+    if known.all():
+        return values @ drawn / values.shape[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(known, values, 0.0) @ drawn / (known.astype(float) @ drawn)
+
+
+def _percentile_ends(means: Floats) -> tuple[Floats, Floats]:
+    # of R x resamples; a resample without a value counts for nothing
     ends = (100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2)
-    low, high = np.nanpercentile(means, ends, axis=0)
+    if np.isnan(means).any():
+        low, high = np.nanpercentile(means, ends, axis=1)
+    else:
+        low, high = np.percentile(means, ends, axis=1)
     return low, high
 
 
-def summarise_samples(values: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = _SEED) -> Summary:
+def _intervals(values: Floats, resamples: int, seed: int) -> tuple[Floats, Floats]:
+    low, high = np.full(len(values), np.nan), np.full(len(values), np.nan)
+    spread = np.flatnonzero((~np.isnan(values)).sum(axis=1) > 1)
+    for start in range(0, spread.size, _ROWS):
+        rows = spread[start : start + _ROWS]
+        low[rows], high[rows] = _percentile_ends(_resampled_means(values[rows], resamples, seed))
+    return low, high
+
+
+def summarise_samples(values: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Summary:
     """Mean, standard deviation and percentile-bootstrap 95 % interval of `values` (R x n_samples) over samples.
 
     A nan is a sample that has no such value and is left out of its row. Rows with fewer than two values have no spread:
     their sd, low and high are nan. The same seed gives the same interval, whatever the other rows are.
     (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.)
     """
-    known = ~np.isnan(values)
-    n = known.sum(axis=1)
+    mean, n = _means(values)
+    deviations = np.where(np.isnan(values), 0.0, values - mean[:, None])
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(known, values, 0.0).sum(axis=1) / n
-        deviations = np.where(known, values - mean[:, None], 0.0)
         sd = np.sqrt((deviations**2).sum(axis=1) / (n - 1))
-    low, high = np.full(n.size, np.nan), np.full(n.size, np.nan)
-    spread = np.flatnonzero(n > 1)
-    drawn = _resample(values.shape[1], resamples, seed) if spread.size else np.empty((0, 0))
+    return Summary(mean, np.where(n > 1, sd, np.nan), *_intervals(values, resamples, seed))
+
+
+def paired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Difference:
+    """Right - left (R x n_pairs each) with its percentile-bootstrap 95 % interval over pairs.
+
+    A pair that lacks a value on one side is left out of its row, so that the means differ by the mean difference. Rows
+    with fewer than two pairs have no interval: nan. (Efron and Tibshirani 1993, chapters 8 and 13.)
+    """
+    difference = right - left
+    incomplete = np.isnan(difference)
+    mean, n = _means(difference)
+    left_mean, _ = _means(np.where(incomplete, np.nan, left))
+    right_mean, _ = _means(np.where(incomplete, np.nan, right))
+    return Difference(left_mean, right_mean, mean, *_intervals(difference, resamples, seed), n, n)
+
+
+def unpaired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Difference:
+    """Mean of right (R x m) - mean of left (R x n) with its percentile-bootstrap 95 % interval.
+
+    The two sides are resampled on their own. A nan is a sample that has no such value and is left out of its row. Rows
+    with fewer than two values on a side have no interval: nan. (Efron and Tibshirani 1993, chapters 8 and 13.)
+    """
+    left_mean, left_n = _means(left)
+    right_mean, right_n = _means(right)
+    low, high = np.full(len(left), np.nan), np.full(len(left), np.nan)
+    spread = np.flatnonzero((left_n > 1) & (right_n > 1))
     for start in range(0, spread.size, _ROWS):
         rows = spread[start : start + _ROWS]
-        low[rows], high[rows] = _interval(values[rows], drawn)
-    return Summary(mean, np.where(n > 1, sd, np.nan), low, high)
+        means = _resampled_means(right[rows], resamples, seed + 1) - _resampled_means(left[rows], resamples, seed)
+        low[rows], high[rows] = _percentile_ends(means)
+    return Difference(left_mean, right_mean, right_mean - left_mean, low, high, left_n, right_n)
+
+
+def average_ranks(values: Floats) -> Floats:
+    """The ranks, from 1, of every row's values (R x n); tied ones share the mean of their ranks.
+
+    Values that agree to 12 digits of their row's largest are tied.
+    """
+    if values.shape[1] == 0:
+        return np.empty(values.shape)
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    rounded = np.round(values / np.where(largest > 0, largest, 1.0), _DIGITS)
+    order = np.argsort(rounded, axis=1, kind="stable")
+    ordered = np.take_along_axis(rounded, order, axis=1)
+    place = np.arange(values.shape[1])
+    edge = np.ones((len(values), 1), np.bool_)
+    differs = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(np.hstack([edge, differs]), place, 0), axis=1)
+    behind = np.where(np.hstack([differs, edge]), place, values.shape[1])
+    last = np.minimum.accumulate(behind[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
+    return ranks
+
+
+def kendalls_w(values: Floats) -> float:
+    """Kendall's coefficient of concordance of m judges (rows) on n items (columns), corrected for ties.
+
+    W = 12 S / (m^2 (n^3 - n) - m sum T), with S the squared deviations of the items' rank sums from their mean and
+    T = sum (t^3 - t) over each judge's ties of t items. 1: all rank alike; 0: no agreement; nan for fewer than two
+    judges or items, and where every judge ties all items. (Kendall and Babington Smith 1939, The problem of m rankings.)
+    """
+    m, n = values.shape
+    if m < 2 or n < 2:
+        return float("nan")
+    ranks = average_ranks(values)
+    s = ((ranks.sum(axis=0) - m * (n + 1) / 2) ** 2).sum()
+    # sum over ranks of (rank - mean)^2 is (n^3 - n - T) / 12 for every judge, whatever his ties are
+    spread = ((ranks - (n + 1) / 2) ** 2).sum()
+    return float(s / (m * spread)) if spread > 0 else float("nan")
+
+
+def spearman(left: Floats, right: Floats) -> Floats:
+    """Spearman's rank correlation of each row of `left` with that of `right` (R x n both), average ranks for ties.
+
+    nan for a row that is constant on one side, or has fewer than two values. (Spearman 1904.)
+    """
+    a, b = average_ranks(left), average_ranks(right)
+    middle = (left.shape[1] + 1) / 2
+    a, b = a - middle, b - middle
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+
+
+def split_half(values: Floats, halves: int = 200, seed: int = _SEED) -> Floats:
+    """How alike two random halves of the samples rank the items: a Spearman correlation per split.
+
+    values: m samples x n items. Each split puts m // 2 samples in one half and the rest in the other, and ranks the
+    items by their means. Empty for fewer than two samples; a split whose half ties all items is left out.
+    """
+    m, n = values.shape
+    if m < 2 or n < 2:
+        return np.empty(0)
+    shuffled = np.random.default_rng(seed).random((halves, m)).argsort(axis=1)
+    first = (shuffled < m // 2).astype(float)  # halves x m: 1 where the sample is in the first half
+    correlations = spearman(first @ values / (m // 2), (1 - first) @ values / (m - m // 2))
+    known: Floats = correlations[~np.isnan(correlations)]
+    return known

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from queries.manifest import check_files, read_manifest
 from queries.reader import StoreReader
-from queries.schema import check_files, read_manifest
 
 if TYPE_CHECKING:
     import duckdb

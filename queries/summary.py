@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queries.schema import GRAPH_TABLES, SHARD_TABLES, Manifest
+from queries.manifest import Manifest
+from queries.schema import GRAPH_TABLES, SHARD_TABLES
 
 if TYPE_CHECKING:
     from queries.reader import StoreReader

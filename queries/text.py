@@ -13,6 +13,8 @@ def cell(value: object) -> str:
         return f"{value:.0f}" if value == round(value, 0) and abs(value) < 1e15 else f"{value:.4g}"
     if isinstance(value, list):
         return "[" + ", ".join(map(cell, value)) + "]"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {cell(content)}" for name, content in value.items())
     return str(value)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from queries.components import Label, Members
 from queries.graph import Graph
 from queries.groups import Groups
-from queries.walker import Entries, components_met, count_paths, push
-from queries.walks import PartTotals, SampleWalk, part_entries, sample_walk
+from queries.soft_walks import Flow, flow
+from queries.walker import Entries
+from queries.walks import PartTotals
 
 if TYPE_CHECKING:
     from queries.reader import StoreReader
@@ -63,7 +64,7 @@ def label(members: Members) -> Labelled:
     return Labelled(members, cell.reshape(-1).astype(np.int32), in_component.astype(float))
 
 
-def _whole_entries(at: SampleWalk, groups: Groups) -> Entries:
+def _whole_entries(at: Flow, groups: Groups) -> Entries:
     # A finest group may be in several groups, or in none.
     of = at.entries
     pieces = []
@@ -86,7 +87,7 @@ def _joined(pieces: list[Entries]) -> Entries:
     return Entries(group[order], vertex[order], paths[order], weight[order])
 
 
-def _stored_totals(store: StoreReader, at: SampleWalk) -> dict[str, PartTotals]:
+def _stored_totals(store: StoreReader, at: Flow) -> dict[str, PartTotals]:
     rows = store.fetch(
         "select parameter_group, parameters, traced, dead, absent, traced_gradient_l1 "
         f"from {store.table_of(at.sample, 'path_totals')} where method = ? and sample = ?",
@@ -95,16 +96,14 @@ def _stored_totals(store: StoreReader, at: SampleWalk) -> dict[str, PartTotals]:
     return {row[0]: PartTotals(*row[1:]) for row in rows}
 
 
-def _group_entries(
-    store: StoreReader, at: SampleWalk, groups: Groups, finest_names: list[str]
-) -> tuple[Entries, Totals]:
+def _group_entries(store: StoreReader, at: Flow, groups: Groups, finest_names: list[str]) -> tuple[Entries, Totals]:
     stored = _stored_totals(store, at)
     totals = np.zeros((len(PartTotals._fields), len(groups.names)))
     for group, finest in groups.whole:
         totals[:, group] += stored[finest_names[finest]]
     pieces = [_whole_entries(at, groups)]
     for part in groups.parts:
-        entries, part_totals = part_entries(store, at, part)
+        entries, part_totals = at.entries_of_part(store, part)
         pieces.append(entries)
         totals[:, part.group] += part_totals
     return _joined(pieces), Totals(*totals)
@@ -122,14 +121,13 @@ def walk_sample(
 
     Raises StoreError when a group cuts a stored one and the store lacks the gradients of parameters.
     """
-    at = sample_walk(store, sample, method)
+    at = flow(store, sample, method)
     labelled = labelled_of(at.graph)
     members, in_component = labelled.members, labelled.in_component
     entries, totals = _group_entries(store, at, groups, finest_names)
     n_groups, n_components = len(groups.names), len(members.labels)
-    edges, weighted_edges = push(at.walk._replace(node=labelled.cell), entries, n_groups, len(in_component))
-    met = components_met(at.walk, members.bits)
-    paths, weighted_paths = count_paths(met, entries, at.walk.first, n_groups, n_components)
+    edges, weighted_edges = at.edges_into(labelled.cell, entries, n_groups, len(in_component))
+    paths, weighted_paths = at.paths_meeting(members.bits, entries, n_groups, n_components)
     return WalkedSample(
         labels=members.labels,
         present=members.present,

@@ -28,7 +28,7 @@ class Walk(NamedTuple):
     """The traced edge of every activation vertex of one sample; vertex `first + i` is row i."""
 
     first: int  # number of parameter vertices, which is the id of the first activation
-    next: NDArray[np.int64]  # A: vertex the traced edge leads to, -1 where there is no edge or its contribution is 0
+    next: NDArray[np.int64]  # A: vertex the traced edge leads to, -1 where there is no edge or it carries nothing
     node: NDArray[np.int32]  # A: operator that computes the vertex, -1 for inputs
     loss: int  # the loss's vertex
 

@@ -1,4 +1,4 @@
-"""The traced edges of a stored sample as arrays for the walker."""
+"""The traced edges of a stored sample as arrays for the walker, under a method that picks one path."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from queries.graph import Graph
 from queries.groups import Part
 from queries.schema import StoreError
-from queries.walker import Entries, Walk, count_entries, reaches_loss
+from queries.walker import Entries, Walk, components_met, count_entries, count_paths, push, reaches_loss
 
 if TYPE_CHECKING:
     from queries.reader import StoreReader
+
+Counts = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _KEPT = 4  # walks kept in memory by a store
 
@@ -27,12 +29,24 @@ class SampleWalk(NamedTuple):
     walk: Walk
     entries: Entries
 
+    def edges_into(self, node: NDArray[np.int32], entries: Entries, n_groups: int, n_nodes: int) -> Counts:
+        """Path edges of each group into each `node` (A: of each activation), and weighted: two n_groups x n_nodes."""
+        return push(self.walk._replace(node=node), entries, n_groups, n_nodes)
+
+    def paths_meeting(self, bits: NDArray[np.uint64], entries: Entries, n_groups: int, n_components: int) -> Counts:
+        """Paths of each group that meet each component, and weighted: two n_groups x n_components."""
+        return count_paths(components_met(self.walk, bits), entries, self.walk.first, n_groups, n_components)
+
+    def entries_of_part(self, store: StoreReader, part: Part) -> tuple[Entries, PartTotals]:
+        """Where the parameters of a part of a finest group enter the graph."""
+        return _part_entries(store, self, part)
+
 
 class Starts(NamedTuple):
     """The traced edges of parameter vertices."""
 
     vertex: NDArray[np.int64]  # S
-    next: NDArray[np.int64]  # S: where the edge leads, -1 where its contribution is 0
+    next: NDArray[np.int64]  # S: where the edge leads, -1 where it carries nothing
     weight: NDArray[np.float64]  # S: |gradient|
 
 
@@ -51,7 +65,7 @@ def _traced_edges(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # The vertices in [first, end) that have an edge, and where their traced edge leads, -1 where it is dead.
     rows = store.arrays(
-        f"select src, dst, contribution from {store.table_of(sample, 'best_edges')} "
+        f"select src, dst, score is null as dead from {store.table_of(sample, 'best_edges')} "
         "where method = ? and sample = ? and rank = 1 and src >= ? and src < ? order by src",
         [method, sample, first, end],
     )
@@ -61,7 +75,7 @@ def _traced_edges(
         raise StoreError(
             f"{store.path} is damaged: sample {sample} has traced edges against the order of its vertices."
         )
-    return src, np.where(np.asarray(rows["contribution"]) == 0, -1, dst)
+    return src, np.where(np.asarray(rows["dead"], bool), -1, dst)
 
 
 def read_walk(store: StoreReader, sample: int, method: str) -> Walk:
@@ -125,8 +139,7 @@ def read_starts(
     return Starts(vertex, following, np.abs(np.asarray(rows["gradient"], np.float64)))
 
 
-def part_entries(store: StoreReader, at: SampleWalk, part: Part) -> tuple[Entries, PartTotals]:
-    """Count where the parameters of a part of a finest group enter the graph."""
+def _part_entries(store: StoreReader, at: SampleWalk, part: Part) -> tuple[Entries, PartTotals]:
     first = part.tensor.first_vertex or 0
     starts = read_starts(store, at.sample, at.method, first, part.tensor.size)
     inside = part.mask[starts.vertex - first]

@@ -36,6 +36,8 @@ class Method(StrEnum):
     """How a path is chosen."""
 
     greedy = "greedy"
+    product = "product"
+    soft = "soft"
 
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -81,7 +83,16 @@ def dump(
         Detail, typer.Option(help="parameters: the best edges of every vertex; all: every edge.")
     ] = Detail.parameters,
     keep: Annotated[int, typer.Option(min=1, max=64, help="Best edges kept per vertex; 2 tell the margin.")] = 2,
-    method: Annotated[Method, typer.Option(help="How the best edge is chosen.")] = Method.greedy,
+    method: Annotated[
+        list[Method] | None,
+        typer.Option(
+            help="greedy: the largest contribution at every vertex (default); product: the path with the largest "
+            "product of derivatives; soft: split in proportion to |contribution|. Give it again for several."
+        ),
+    ] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Store, for every vertex, number, sum and entropy of all its paths.")
+    ] = False,
     dtype: Precision = DType.float32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
     checkpoint: Checkpoint = None,
@@ -103,7 +114,8 @@ def dump(
     from pipeline.progress import progress
 
     opened, read = _open(model, samples, dtype, checkpoint, objective, limit)
-    settings = Settings(detail.value, dtype.value, keep, method.value, parameter_vertices)
+    methods = tuple(dict.fromkeys(m.value for m in method or [Method.greedy]))
+    settings = Settings(detail.value, dtype.value, keep, methods, statistics, parameter_vertices)
     if dry_run:
         typer.echo(estimate(opened.traced, read, settings))
         return

@@ -4,19 +4,19 @@
 -- reads:  best_edges, nodes, tensors
 -- param:  $narrow double = 0.1  margins below it count as narrow
 -- param:  $method varchar = 'greedy'  which paths
--- unit:   vertices that have a choice; margin: 1 - runner-up / best, 0 is a
---         tie; op_type: the operator the best edge leads to
+-- unit:   vertices that have a choice; margin: 1 - runner-up / best in what
+--         the method ranks by, 0 is a tie; op_type: the operator the best edge leads to
 with choices as (
     select
         b.sample, b.graph, b.dst_tensor,
-        1 - abs(r.score) / abs(b.score) as margin
+        margin($method, b.score, r.score) as margin
     from best_edges as b
     join best_edges as r
         on r.method = b.method
         and r.sample = b.sample
         and r.src = b.src
         and r.rank = 2
-    where b.method = $method and b.rank = 1 and b.score <> 0
+    where b.method = $method and b.rank = 1 and b.score is not null
 ),
 
 margins as (

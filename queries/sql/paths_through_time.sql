@@ -3,7 +3,7 @@
 -- grain:  one row per (sample, from_component, to_component)
 -- reads:  entries, best_edges, samples, tensors, nodes
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  which paths
+-- param:  $method varchar = 'greedy'  one of greedy, product: which paths
 -- unit:   edges between two steps, of the paths of all parameters; shares sum
 --         to 1; weighted: each path counts by its parameter's |gradient|
 with recursive traced as materialized (
@@ -12,7 +12,7 @@ with recursive traced as materialized (
     where method = $method
         and sample = $sample
         and rank = 1
-        and contribution <> 0
+        and score is not null
         and src >= n_parameters()
 ),
 

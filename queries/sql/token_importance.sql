@@ -3,7 +3,7 @@
 -- grain:  one row per (parameter_group, step)
 -- reads:  entries, best_edges, samples, tensors, nodes
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  which paths
+-- param:  $method varchar = 'greedy'  one of greedy, product: which paths
 -- unit:   edges; shares of one parameter_group sum to 1; edges that belong to
 --         no step are the row whose step is null
 with recursive traced as materialized (
@@ -12,7 +12,7 @@ with recursive traced as materialized (
     where method = $method
         and sample = $sample
         and rank = 1
-        and contribution <> 0
+        and score is not null
         and src >= n_parameters()
 ),
 

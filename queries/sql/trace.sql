@@ -6,21 +6,24 @@
 -- param:  $method varchar = 'greedy'  which paths
 -- unit:   contribution: share of the gradient of the vertex before that
 --         arrives over this edge; share: contribution / that gradient;
---         margin: 1 - runner-up / best, 0 is a tie, null without a runner-up
+--         margin: 1 - runner-up / best in what the method ranks by, 0 is a
+--         tie, null without a runner-up
 with path as materialized (
     select * from trace($sample, $vertex, in_method := $method)
 ),
 
 stops as (
     select 0 as hop, $vertex as vertex, null as src, null as dst_tensor,
-        null as slot, null as derivative, null as contribution
+        null as slot, null as derivative, null as contribution,
+        null as score
     union all
-    select hop, dst, src, dst_tensor, slot, derivative, contribution
+    select
+        hop, dst, src, dst_tensor, slot, derivative, contribution, score
     from path
 ),
 
 runners_up as (
-    select src, contribution
+    select src, score
     from best_edges
     where method = $method
         and sample = $sample
@@ -56,7 +59,9 @@ hops as (
         p.layer, p.step, p.tokens[p.step + 1] as token,
         g.value, g.gradient, p.slot, p.derivative, p.contribution,
         p.contribution / nullif(before.gradient, 0) as share,
-        1 - abs(r.contribution) / abs(p.contribution) as margin
+        case
+            when r.src is not null then margin($method, p.score, r.score)
+        end as margin
     from named as p
     left join gradients as g on g.vertex = p.vertex
     left join gradients as before on before.vertex = p.src

@@ -4,7 +4,7 @@
 -- grain:  one row per (parameter_group, node)
 -- reads:  entries, best_edges, tensors
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  which paths
+-- param:  $method varchar = 'greedy'  one of greedy, product: which paths
 -- unit:   edges; weighted_edges count each parameter by its absolute gradient
 with recursive traced as materialized (
     select src, dst
@@ -12,7 +12,7 @@ with recursive traced as materialized (
     where method = $method
         and sample = $sample
         and rank = 1
-        and contribution <> 0
+        and score is not null
         and src >= n_parameters()
 ),
 

@@ -3,7 +3,7 @@
 -- grain:  one row per (parameter, node)
 -- reads:  best_edges, graphs, samples, tensors
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  which paths
+-- param:  $method varchar = 'greedy'  one of greedy, product: which paths
 -- unit:   edges; paths that die before the loss are left out
 with recursive recorded as (
     select g.*
@@ -20,7 +20,7 @@ starts as materialized (
     where method = $method
         and sample = $sample
         and rank = 1
-        and contribution <> 0
+        and score is not null
         and src < n_parameters()
     group by all
 ),
@@ -31,7 +31,7 @@ traced as materialized (
     where method = $method
         and sample = $sample
         and rank = 1
-        and contribution <> 0
+        and score is not null
         and src >= n_parameters()
 ),
 

@@ -66,6 +66,19 @@ def _expanded(tape: Tape, x: Value, y: Value) -> Value:
     return tape("ReduceSum", tape("MatMul", wide, other), tape.integers([0, 1]), keepdims=0)
 
 
+def _shared_weight(tape: Tape, x: Value, y: Value) -> Value:
+    """y is read by two products: edges of one weight tie across operators."""
+    return tape("Add", tape("MatMul", x, y), tape("MatMul", _transposed(tape, x), y))
+
+
+def _recurrent(tape: Tape, x: Value, y: Value) -> Value:
+    """y is read once per step, a constant row among the first state's."""
+    h = _concat(tape, x, x)
+    for _ in range(2):
+        h = tape("Mul", tape("MatMul", h, y), tape.number(0.5))
+    return h
+
+
 STEPS: dict[str, Step] = {
     "add": lambda tape, x, y: tape("Add", x, y),
     "square": lambda tape, x, y: tape("Sub", tape("Mul", x, x), y),
@@ -85,14 +98,19 @@ STEPS: dict[str, Step] = {
     "pad": _pad,
     "row sums": lambda tape, x, y: tape("Add", y, tape("ReduceSum", x, tape.integers([1]))),
     "column means": lambda tape, x, y: tape("Mul", y, tape("ReduceMean", x, tape.integers([0]), keepdims=0)),
+    "row maxima": lambda tape, x, y: tape("Mul", y, tape("ReduceMax", x, tape.integers([1]))),
+    "shared weight": _shared_weight,
+    "recurrent": _recurrent,
     "batched": _batched,
     "expanded": _expanded,
 }
 
 
-def build(steps: list[tuple[str, int, int]], leaves: list[list[int]]) -> Recording:
+def build(
+    steps: list[tuple[str, int, int]], leaves: list[list[int]], dtype: torch.dtype = torch.float64
+) -> Recording:
     """Each step takes two earlier values, counted from the newest; the loss is the sum of the last two."""
-    tape = Tape(torch.float64)
+    tape = Tape(dtype)
     values = [
         leaf(tape, f"p{i}", np.array(numbers, dtype=np.float64).reshape(N, N)) for i, numbers in enumerate(leaves)
     ]
@@ -106,8 +124,8 @@ Program = tuple[list[tuple[str, int, int]], list[list[int]]]
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> Program:
-    """Up to five steps on two parameters of small integers; all sums and products are exact."""
+def programs(draw: st.DrawFn, max_steps: int = 5) -> Program:
+    """Up to max_steps steps on two parameters of small integers; all sums and products are exact."""
     numbers = st.lists(st.integers(-2, 2), min_size=N * N, max_size=N * N)
     steps = st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 2), st.integers(0, 2))
-    return draw(st.lists(steps, min_size=1, max_size=5)), [draw(numbers), draw(numbers)]
+    return draw(st.lists(steps, min_size=1, max_size=max_steps)), [draw(numbers), draw(numbers)]

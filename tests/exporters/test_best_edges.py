@@ -148,18 +148,16 @@ def test_best_products(n_z: int, keep: int) -> None:
 def test_insertion_does_not_depend_on_the_order() -> None:
     generator = np.random.default_rng(5)
     n = 60
-    vertex, score = generator.integers(-1, 4, n), generator.integers(-2, 3, n).astype(np.float64)
+    vertex, rank = generator.integers(-1, 4, n), np.abs(generator.integers(-2, 3, n)).astype(np.float64)
     derivative, key = generator.normal(size=n), generator.permutation(n)
 
     def table(order: Any) -> list[list[tuple[float, float, int]]]:
         shape = (4, 3)
-        scores, derivatives, keys = np.zeros(shape), np.zeros(shape), np.full(shape, kernels.NO_EDGE)
-        kernels.insert_edges(scores, derivatives, keys, vertex[order], score[order], derivative[order], key[order])
-        return [list(zip(*(x[v].tolist() for x in (scores, derivatives, keys)), strict=True)) for v in range(4)]
+        ranks, derivatives, keys = np.zeros(shape), np.zeros(shape), np.full(shape, kernels.NO_EDGE)
+        kernels.insert_edges(ranks, derivatives, keys, vertex[order], rank[order], derivative[order], key[order])
+        return [list(zip(*(x[v].tolist() for x in (ranks, derivatives, keys)), strict=True)) for v in range(4)]
 
-    rows = list(zip(vertex, score, derivative, key, strict=True))
-    wanted = [
-        sorted(((s, d, k) for v, s, d, k in rows if v == at), key=lambda e: (-abs(e[0]), e[2]))[:3] for at in range(4)
-    ]
+    rows = list(zip(vertex, rank, derivative, key, strict=True))
+    wanted = [sorted(((r, d, k) for v, r, d, k in rows if v == at), key=lambda e: (-e[0], e[2]))[:3] for at in range(4)]
     for _ in range(5):
         assert table(generator.permutation(n)) == wanted

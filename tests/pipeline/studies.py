@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.cli import main
-from queries.schema import GRAPH_TABLES, SHARD_TABLES, read_manifest, table_schema
+from queries.manifest import read_manifest
+from queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 
 MODELS = '''"""Two language models with 19 words."""
 

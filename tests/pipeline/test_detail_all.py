@@ -15,7 +15,7 @@ from pipeline import dump as dumping
 from pipeline.dump import Settings, dump
 from pipeline.sources import OpenedModel, Samples, open_model, read_samples
 from queries import open_store
-from queries.schema import read_manifest
+from queries.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from studies import SENTENCES, assert_one_line_error, fingerprints, gradtrace, w
 from pipeline.dump import Settings, dump
 from pipeline.sources import OpenedModel, Samples, read_samples
 from queries import StoreError
-from queries.schema import MANIFEST
+from queries.manifest import MANIFEST
 
 
 def refused(model: OpenedModel, samples: Samples, out: Path, settings: Settings) -> str:

@@ -23,7 +23,7 @@ from exporters.writer import ShardWriter
 from pipeline.dump import Settings, Summary, dump
 from pipeline.sources import OpenedModel, Samples, read_samples
 from queries import StoreError, open_store
-from queries.schema import MANIFEST, read_manifest
+from queries.manifest import MANIFEST, read_manifest
 
 ALL = Settings("all")  # one shard for each sample
 KILLED = Path(__file__).with_name("killed_dumps.py")

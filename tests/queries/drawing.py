@@ -11,16 +11,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from queries.schema import (
-    GRAIN,
-    GRAPH_TABLES,
-    SHARD_TABLES,
-    Manifest,
-    Shard,
-    StoredFile,
-    table_schema,
-    write_manifest,
-)
+from queries.manifest import Manifest, Shard, StoredFile, write_manifest
+from queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES, table_schema
 
 Rows = list[dict[str, Any]]
 
@@ -255,7 +247,7 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
             row = {"vertex": v, "tensor": s.graph.owner[v], "value": 0.5, "gradient": s.gradient[v]}
             rows["vertices"].append({**key, **row})
         for rank, edge in enumerate(ranked[:keep], start=1):
-            row = {**_edge_row(s, edge), "rank": rank, "score": s.contribution(edge)}
+            row = {**_edge_row(s, edge), "rank": rank, "score": s.contribution(edge) or None}
             rows["best_edges"].append({"method": "greedy", **key, **row})
     if detail == "all":
         rows["edges"] = [{**key, **_edge_row(s, e)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from queries import Store, open_store
-from queries.schema import StoredFile, read_manifest, write_manifest
+from queries.manifest import StoredFile, read_manifest, write_manifest
 
 
 def failures(path: Path) -> list[str]:
