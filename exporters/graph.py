@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,11 +17,14 @@ from torch import Tensor
 from exporters import lowering as _composites  # noqa: F401  registers them
 from exporters import operators as _primitives  # noqa: F401  registers them
 from exporters.attention import attention_axes, attention_roles
-from exporters.loops import ONCE, Repetition, repetitions
+from exporters.loops import ONCE, Repetition, dependencies, repetitions
 from exporters.models import ModelError, SampleError
 from exporters.onnx_values import Axes, attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
-from exporters.operators.registry import is_known
-from exporters.tape import Tape, TapeTensor, Value
+from exporters.operators.registry import PRIMITIVES, is_known
+from exporters.tape import Label, Tape, Value
+from exporters.texts import Text, symbols
+from exporters.token_axes import STEP, axis_names
+from exporters.wiring import Wiring
 
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
@@ -31,7 +34,11 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Node:
-    """One ONNX operator; an empty input name is an optional input left out. A role is its part in an attention."""
+    """One ONNX operator; an empty input name is an optional input left out. A role is its part in an attention or norm.
+
+    heads: whether an attention it is part of has heads on an axis of their own
+    depends: the inputs of its own graph that it depends on
+    """
 
     op_type: str
     inputs: tuple[str, ...]
@@ -39,7 +46,9 @@ class Node:
     attributes: dict[str, Any]
     module: str
     role: str = ""
+    heads: bool = True
     repetition: Repetition = ONCE
+    depends: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,23 +109,28 @@ def read_graph(
     return Graph(inputs, nodes, {n: tensors[n] for n in names}, constants, _scalar_output(proto), axes)
 
 
-def run(graph: Graph, tape: Tape, values: dict[str, Value], step_axes: set[str], n_steps: int = 0) -> Value:
+def run(graph: Graph, tape: Tape, values: dict[str, Value], texts: Sequence[Text] = ()) -> Value:
     """Run every node on the tape; `values` holds parameters and inputs by name. Returns the output, the loss.
 
-    step_axes: symbols of the axes along which the tokens lie, to be named 'step'
-    n_steps: iterations of an unrolled loop over time; 0 when the export is for any length
+    texts: where the sample's tokens lie in the inputs
     """
+    for text in texts:
+        axes = range(values[text.name].data.dim())
+        values[text.name].firsts = tuple(text.first if axis == text.axis else None for axis in axes)
+    _name_axes(tape, 0)
+    firsts = symbols(texts)
     scope: dict[str, Any] = {**values, **{name: tape.constant(data) for name, data in graph.constants.items()}}
     for node in graph.nodes:
         n_before = len(tape.tensors)
-        with tape.axes_named(_axes_by_shape(graph, node, scope, step_axes)):
-            outputs = _run_node(tape, node, scope, node.repetition.step(n_steps))
+        tape.texts = [text for text in texts if text.name in node.depends]
+        outputs = _run_node(tape, node, scope, node.repetition.step(texts))
         for name, value in zip(node.outputs, outputs, strict=False):  # ONNX may leave out trailing outputs
-            if isinstance(value, Value) and value.tensor is not None and value.tensor >= n_before:
-                _name_tensor(tape.tensors[value.tensor], name, graph.axes.get(name, ()), step_axes)
-        for tensor in tape.tensors[n_before:]:
-            role = "" if tensor.node is None else tape.calls[tensor.node].label.role
-            tensor.axis_names = attention_axes(role, tensor.value.shape, tensor.axis_names)
+            if isinstance(value, Value):
+                if value.tensor is not None and value.tensor >= n_before:
+                    tape.tensors[value.tensor].name = name
+                if not _is_told(node, scope):
+                    _tell(value, graph.axes.get(name, ()), firsts)
+        _name_axes(tape, n_before)
     result: Value = scope[graph.output]
     return result
 
@@ -130,7 +144,7 @@ def _run_node(tape: Tape, node: Node, scope: MutableMapping[str, Any], step: int
     }
     tape.n_outputs = len(node.outputs)
     name = next((output for output in node.outputs if output), "")
-    labels: dict[str, Any] = {"module": node.module, "role": node.role, "name": name}
+    labels: dict[str, Any] = {"module": node.module, "role": node.role, "heads": node.heads, "name": name}
     if step is not None:
         labels["step"] = step
     with tape.labelled(**labels):
@@ -144,9 +158,8 @@ def _run_body(tape: Tape, body: Body, outer: MutableMapping[str, Any], *inputs: 
     """Run a subgraph once: its outputs. It does not see what other runs of it made."""
     constants = {name: tape.constant(data) for name, data in body.constants.items()}
     scope = ChainMap({**constants, **dict(zip(body.inputs, inputs, strict=True))}, outer)
-    with tape.axes_named({}):
-        for node in body.nodes:
-            _run_node(tape, node, scope)
+    for node in body.nodes:
+        _run_node(tape, node, scope)
     return [scope[name] for name in body.outputs]
 
 
@@ -203,10 +216,13 @@ class _Reader:
                 constants[node.output[0]] = constant_of(node, self._dtype, self._base)
             else:
                 nodes.append(self._node(node, module))
-        repeated = repetitions(zip(proto.node, modules, strict=True))
-        nodes = [replace(node, repetition=repeated.get(node.outputs[0], ONCE)) for node in nodes]
-        roles = attention_roles(nodes)
-        return [_with_role(node, roles[i]) if i in roles else node for i, node in enumerate(nodes)], constants
+        depends = dependencies(proto)
+        repeated = repetitions(zip(proto.node, modules, strict=True), depends)
+        nodes = [
+            replace(node, repetition=repeated.get(node.outputs[0], ONCE), depends=depends[node.outputs[0]])
+            for node in nodes
+        ]
+        return _with_roles(nodes, Wiring(nodes, {**self.tensors, **constants})), constants
 
     def refuse_unknown(self) -> None:
         """Raise ModelError when any operator read has no rule."""
@@ -242,10 +258,11 @@ def _learned(tensors: Mapping[str, Tensor], nodes: list[Node]) -> list[str]:
     return [name for name, t in tensors.items() if t.is_floating_point() and name not in statistics]
 
 
-def _with_role(node: Node, role: str) -> Node:
-    """The node as a part of an attention; Softmax has a role of its own unless it is told another."""
-    attributes = {**node.attributes, "role": role} if node.op_type == "Softmax" else node.attributes
-    return replace(node, role=role, attributes=attributes)
+def _with_roles(nodes: list[Node], wiring: Wiring) -> list[Node]:
+    """The nodes with their parts in attentions and norms."""
+    parts = attention_roles(wiring)
+    changes = [{"role": parts[i].role, "heads": parts[i].heads} if i in parts else {} for i in range(len(nodes))]
+    return [replace(node, **change) for node, change in zip(nodes, changes, strict=True)]
 
 
 def _module(node: onnx.NodeProto, before: str) -> str:
@@ -278,29 +295,31 @@ def _may_be_scalar(value: onnx.ValueInfoProto) -> bool:
     return is_float and all(axis == 1 or isinstance(axis, str) for axis in axes_of_value(value))
 
 
-# Names
+# Axes over tokens
 
 
-def _name_tensor(tensor: TapeTensor, name: str, axes: Axes, step_axes: set[str]) -> None:
-    tensor.name = name
-    if len(axes) == len(tensor.value.shape):
-        tensor.axis_names = _names(axes, step_axes)
+def _is_told(node: Node, scope: Mapping[str, Any]) -> bool:
+    """Whether a copy's inputs say all there is to say of its output: an axis turned round has no token in its place."""
+    if node.op_type not in PRIMITIVES or PRIMITIVES[node.op_type].kind != "copies":
+        return False
+    return any(isinstance(scope.get(name), Value) and scope[name].firsts for name in node.inputs)
 
 
-def _axes_by_shape(
-    graph: Graph, node: Node, scope: Mapping[str, Any], step_axes: set[str]
-) -> dict[tuple[int, ...], list[str | None]]:
-    """What a composite makes on the way in the shape of an input has that input's axes, if no other input disagrees."""
-    found: dict[tuple[int, ...], list[str | None]] = {}
-    ambiguous = set()
-    for name in node.inputs:
-        value = scope.get(name)
-        if isinstance(value, Value) and name in graph.axes:
-            shape, names = tuple(value.shape), _names(graph.axes[name], step_axes)
-            if found.setdefault(shape, names) != names:
-                ambiguous.add(shape)
-    return {shape: names for shape, names in found.items() if shape not in ambiguous}
+def _tell(value: Value, axes: Axes, firsts: Mapping[str, int]) -> None:
+    """Axes as long as a text by the export's own account run over its tokens, such as the positions 0 to T - 1."""
+    if len(axes) == value.data.dim() and any(axis in firsts for axis in axes):
+        known = value.firsts or (None,) * len(axes)
+        value.firsts = tuple(
+            firsts.get(axis) if first is None and isinstance(axis, str) else first
+            for axis, first in zip(axes, known, strict=True)
+        )
 
 
-def _names(axes: Axes, step_axes: set[str]) -> list[str | None]:
-    return ["step" if axis in step_axes else None for axis in axes]
+def _name_axes(tape: Tape, start: int) -> None:
+    """Name the axes of the tensors from number `start` on."""
+    for tensor in tape.tensors[start:]:
+        label = Label() if tensor.node is None else tape.calls[tensor.node].label
+        firsts = tensor.value.firsts
+        names = axis_names(firsts, label.step)
+        tensor.axis_names = attention_axes(label.role if label.heads else "", tensor.value.shape, names)
+        tensor.first_step = firsts[tensor.axis_names.index(STEP)] if STEP in tensor.axis_names else None

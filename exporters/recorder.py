@@ -15,8 +15,10 @@ from torch import Tensor
 from exporters.graph import Graph, check_inputs, run
 from exporters.models import ModelError
 from exporters.tape import Tape, TapeTensor, Value
+from exporters.texts import find_texts
 
 Floats = NDArray[Any]
+NO_TOKENS: Mapping[str, int] = {}
 
 
 @dataclass
@@ -60,10 +62,12 @@ class Recorder:
             self._parameters[name] = (data.detach().clone().requires_grad_(), vertices)
             first += data.numel()
 
-    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+    def record(
+        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+    ) -> Recording:
         """Run one sample forward and backward.
 
-        n_tokens: axes of this size, symbolic in the export and leading an input, are named 'step'
+        n_tokens, first_token: the tokens of the sample, and with which one each input begins (see `find_texts`)
         Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
         """
         check_inputs(self.graph, inputs)
@@ -75,18 +79,10 @@ class Recorder:
                 values[name] = tape.leaf(name, "input", data.detach().to(self.dtype).requires_grad_())
             else:
                 values[name] = Value(data)
-        step_axes = self._step_axes(inputs, n_tokens)
-        output = run(self.graph, tape, values, step_axes, n_steps=0 if step_axes else n_tokens)
+        declared = {spec.name: spec.axes for spec in self.graph.inputs}
+        shapes = {name: tuple(data.shape) for name, data in inputs.items()}
+        output = run(self.graph, tape, values, find_texts(declared, shapes, n_tokens, first_token))
         return self._finish(tape, output, n_parameters)
-
-    def _step_axes(self, inputs: Mapping[str, Tensor], n_tokens: int) -> set[str]:
-        """The symbols of the first input that has an axis of this size; a second text may happen to be as long."""
-        for spec in self.graph.inputs:
-            axes = zip(spec.axes, inputs[spec.name].shape, strict=True)
-            found = {axis for axis, size in axes if isinstance(axis, str) and size == n_tokens}
-            if found:
-                return found
-        return set()
 
     def _finish(self, tape: Tape, output: Value, n_parameters: int) -> Recording:
         if output.data.numel() != 1:
@@ -127,7 +123,8 @@ def fingerprint(tape: Tape) -> str:
             ).encode()
         )
     for tensor in tape.tensors:
-        digest.update(repr((tensor.name, tensor.kind, tensor.first_vertex, tensor.axis_names)).encode())
+        labels = (tensor.name, tensor.kind, tensor.first_vertex, tensor.axis_names, tensor.first_step)
+        digest.update(repr(labels).encode())
     return digest.hexdigest()[:32]
 
 

@@ -6,6 +6,7 @@ is pulled backwards. Over a contraction both are matrix products of absolute val
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 Slots = list[Direct | Contracted]
 
+_ROOM = 900  # exponent that the largest scaled sum may have; sums below 2^-1800 of it lose mass
 _BYTES = 1 << 28  # of the masses of activations in memory; more groups take more passes
 
 
@@ -52,11 +54,12 @@ class SoftTraces:
 
 @dataclass
 class _Sample:
-    """What the passes share. inverse: V, 1 / sum of |contributions|, 0 where that is 0."""
+    """What the passes share. gradient: V, |gradients|; scaled, inverse: V, whose product with |d| is an edge's share."""
 
     recording: Recording
     calls: list[tuple[Any, Slots]]  # nearest to the loss first
     gradient: Floats
+    scaled: Floats
     inverse: Floats
     group_of: NDArray[np.int32]
     n_groups: int
@@ -84,15 +87,14 @@ def soft_traces(
     group_of: of each parameter vertex; component_of: of each operator, -1 for copies
     spread: that of the contributions; found when not given
     """
-    total = np.exp2((spread or contribution_spread(recording)).log2_sum)
-    inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+    log2_sum = (spread or contribution_spread(recording)).log2_sum
     gradient = np.abs(recording.gradients, dtype=np.float64)
     calls = list(slots_in_reverse(recording.tape))
-    sample = _Sample(recording, calls, gradient, inverse, group_of, n_groups)
+    sample = _Sample(recording, calls, gradient, *_scaled(gradient, log2_sum), group_of, n_groups)
     _enter(sample)
     edges, weighted_edges = _push(sample, len(component_of))
     paths, weighted_paths = _meet(sample, component_of, n_components)
-    alive = total[: sample.first] > 0
+    alive = np.isfinite(log2_sum[: sample.first])
     return SoftTraces(
         sample.entries,
         edges,
@@ -104,12 +106,22 @@ def soft_traces(
     )
 
 
+def _scaled(gradient: Floats, log2_sum: Floats) -> tuple[Floats, Floats]:
+    """|gradients| and the inverses of the sums of |contributions| (0 where that is 0), both scaled by a power of two.
+
+    The scale keeps both in range where the gradient has all but vanished.
+    """
+    shift = _ROOM - math.ceil(log2_sum.max(initial=0.0))
+    inverse = np.where(np.isneginf(log2_sum), 0.0, np.exp2(np.minimum(-log2_sum - shift, _ROOM)))
+    return np.ldexp(gradient, shift), inverse
+
+
 def _enter(sample: _Sample) -> None:
     """Split the mass of every parameter over the operators that read it."""
     parts: dict[tuple[int, int], list[tuple[Ints, Floats, Floats]]] = defaultdict(list)
     for call, slots in sample.calls:
         for slot in slots:
-            for group, target, paths, weight in _entering(sample, slot, sample.gradient[sample.span(call)]):
+            for group, target, paths, weight in _entering(sample, slot, sample.scaled[sample.span(call)]):
                 parts[group, call.order].append((target, paths, weight))
     for (group, order), found in parts.items():
         size = sample.recording.tape.calls[order].output.data.numel()
@@ -169,7 +181,7 @@ def _push(sample: _Sample, n_nodes: int) -> tuple[Floats, Floats]:
             span = sample.span(call)
             arrived = mass[span.start - sample.first : span.stop - sample.first]
             for slot in slots:
-                _push_slot(sample, slot, mass, arrived, sample.gradient[span])
+                _push_slot(sample, slot, mass, arrived, sample.scaled[span])
             for i, row in enumerate(chunk):
                 entering = sample.entries.get((row % sample.n_groups, call.order))
                 if entering is not None:
@@ -212,7 +224,7 @@ def _meet(sample: _Sample, component_of: NDArray[np.int32], n_components: int) -
             if component_of[call.order] in chunk:
                 met[:, component_of[call.order] - start] = 1.0
             for slot in slots:
-                _pull_slot(sample, slot, meets, met, sample.gradient[span])
+                _pull_slot(sample, slot, meets, met, sample.scaled[span])
             for group in range(sample.n_groups):
                 entering = sample.entries.get((group, call.order))
                 if entering is not None:

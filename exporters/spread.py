@@ -134,7 +134,8 @@ def contracted_spread(left: Floats, left_entropy: Floats, right: Floats) -> tupl
         log2_total = np.log2(total)
         entropy = np.where(total > 0, log2_total + (surplus.T @ right - scaled.T @ surprise) / total, 0.0)
     log2_sum = log2_total + top[:, None]
-    doubted = (total < _TRUSTED) & (right.max(axis=0) > 0)
+    largest = right.max(axis=0)
+    doubted = (total < _TRUSTED * np.maximum(largest, 1.0)) & (largest > 0)
     if doubted.any():
         kernels.spread_of_products(left, left_entropy, right, log2_sum, entropy, doubted)
     return log2_sum, np.maximum(entropy, 0.0)

@@ -60,7 +60,7 @@ def raise_signed(positive: Any, negative: Any, vertex: Any, derivative: Any, up:
         v, d = vertex[e], derivative[e]
         if v < 0 or d == 0:
             continue
-        size = np.log2(abs(d))
+        size = np.log2(np.float64(abs(d)))
         positive[v] = max(positive[v], size + (up[e] if d > 0 else down[e]))
         negative[v] = max(negative[v], size + (down[e] if d > 0 else up[e]))
 

@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -19,14 +19,20 @@ from torch import Tensor
 
 from exporters.models import ModelError, SampleError
 from exporters.operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
+from exporters.texts import Text
+from exporters.token_axes import Firsts, place, place_without_gradient
 
 
 @dataclass(frozen=True)
 class Label:
-    """Where an operator belongs: its module and role, the layer and time step of a recurrence, and its name."""
+    """Where an operator belongs: its module and role, the layer and step (token) of a recurrence, and its name.
+
+    heads: whether an attention that it is part of has heads on an axis of their own
+    """
 
     module: str = ""
     role: str = ""
+    heads: bool = True
     layer: int | None = None
     step: int | None = None
     name: str = ""
@@ -46,11 +52,14 @@ class Value:
     data: its numbers
     vertices: int64 of the same shape, the vertex each element is (-1: a constant); None when every element is constant
     tensor: its number among the tape's tensors; None for constants
+    firsts, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
     """
 
     data: Tensor
     vertices: Tensor | None = None
     tensor: int | None = None
+    firsts: Firsts = ()
+    token: int | None = None
 
     @property
     def shape(self) -> torch.Size:
@@ -72,7 +81,10 @@ class Value:
 
 @dataclass(eq=False)
 class TapeTensor:
-    """A differentiable tensor: a parameter, an input, an operator's output (activation) or a copy of those."""
+    """A differentiable tensor: a parameter, an input, an operator's output (activation) or a copy of those.
+
+    first_step: the token at index 0 of the axis named 'step'; None without such an axis
+    """
 
     name: str
     kind: str
@@ -80,6 +92,7 @@ class TapeTensor:
     node: int | None = None
     first_vertex: int | None = None  # None for copies, which are not vertices
     axis_names: list[str | None] = field(default_factory=list)
+    first_step: int | None = None
 
     @property
     def size(self) -> int:
@@ -111,8 +124,8 @@ class Tape:
         self.n_vertices = 0
         self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
         self._label = Label()
-        self._axis_names: Mapping[tuple[int, ...], list[str | None]] = {}
         self.n_outputs = 1  # how many outputs of the current ONNX node are read
+        self.texts: list[Text] = []  # those that the current ONNX node depends on
         self._used_names: dict[str, int] = {}
 
     # Making values
@@ -141,6 +154,11 @@ class Tape:
 
     # Labels
 
+    @property
+    def role(self) -> str:
+        """The role that operators called now carry, '' for none."""
+        return self._label.role
+
     @contextmanager
     def labelled(self, **changes: Any) -> Iterator[None]:
         """Operators called inside carry these label fields (module, role, layer, step, name)."""
@@ -150,16 +168,6 @@ class Tape:
             yield
         finally:
             self._label = before
-
-    @contextmanager
-    def axes_named(self, names: Mapping[tuple[int, ...], list[str | None]]) -> Iterator[None]:
-        """Tensors of these shapes that are made inside get these axis names."""
-        before = self._axis_names
-        self._axis_names = names
-        try:
-            yield
-        finally:
-            self._axis_names = before
 
     def name_part(self, value: Value, part: str) -> None:
         """Say that `value`, a slice of a parameter, is its part for one gate."""
@@ -189,7 +197,8 @@ class Tape:
             return self._run(primitive, inputs, attributes)
         if op_type in WITHOUT_GRADIENT:
             data = [None if x is None else x.data for x in inputs]
-            return Value(self._compute(op_type, WITHOUT_GRADIENT[op_type], data, attributes))
+            output = self._compute(op_type, WITHOUT_GRADIENT[op_type], data, attributes)
+            return Value(output, firsts=place_without_gradient(op_type, inputs, tuple(output.shape)).firsts)
         if op_type in COMPOSITES:
             _check_attributes(op_type, COMPOSITES[op_type], attributes)
             return COMPOSITES[op_type](self, *inputs, **attributes)
@@ -198,16 +207,19 @@ class Tape:
     def _run(self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any]) -> Value:
         data = [None if x is None else x.data for x in inputs]
         output = self._compute(primitive.name, primitive.compute, data, attributes)
+        firsts, token = place(primitive, inputs, attributes, tuple(output.shape))
+        token = self._label.step if token is None else token
         if not output.requires_grad:
-            return Value(output)
+            return Value(output, firsts=firsts, token=token)
         if any(output is x for x in data):
             output = output.view_as(output)  # a tensor of its own, with a gradient of its own
         if primitive.kind == "copies":
             vertices = self._repeated(primitive, inputs, attributes)
-            value = self._add_tensor(Value(output, vertices), "copy", None, primitive.name)
+            value = self._add_tensor(Value(output, vertices, None, firsts, token), "copy", None, primitive.name)
         else:
             vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
-            value = self._add_tensor(Value(output, vertices), "activation", self.n_vertices, primitive.name)
+            made = Value(output, vertices, None, firsts, token)
+            value = self._add_tensor(made, "activation", self.n_vertices, primitive.name)
         self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label))
         return value
 
@@ -232,9 +244,7 @@ class Tape:
 
     def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
         name = self._unique_name(self._label, op_type)
-        names = self._axis_names.get(tuple(value.shape), [])
-        node = len(self.calls)
-        return self._append(TapeTensor(name, kind, value, node, first_vertex, names)).value
+        return self._append(TapeTensor(name, kind, value, len(self.calls), first_vertex)).value
 
     def _append(self, tensor: TapeTensor) -> TapeTensor:
         tensor.value.tensor = len(self.tensors)

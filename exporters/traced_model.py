@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import onnx
@@ -15,13 +15,20 @@ from torch import Tensor, nn
 
 from exporters.graph import read_graph
 from exporters.models import ModelError, SampleError
-from exporters.recorder import Recorder, Recording, compare_gradients, compare_loss
+from exporters.recorder import NO_TOKENS, Recorder, Recording, compare_gradients, compare_loss
 from exporters.torch_onnx import check_scalar, export, for_tracing
 
 # largest relative difference between the export's gradients and torch's own
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class Tokens(NamedTuple):
+    """How many tokens a sample has, and with which of them each input begins (see Encoded)."""
+
+    number: int
+    first: Mapping[str, int]
 
 
 class TracedModel(Protocol):
@@ -35,7 +42,9 @@ class TracedModel(Protocol):
         """The ONNX model, as first exported."""
         ...
 
-    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+    def record(
+        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+    ) -> Recording:
         """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is."""
         ...
 
@@ -63,22 +72,25 @@ class TorchModel:
             raise ModelError("the model has not been exported yet: record a sample first")
         return self._first
 
-    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+    def record(
+        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+    ) -> Recording:
         """See TracedModel. Every sample's loss is compared with torch's; at a new shape also every gradient."""
         inputs = {n: x.to(self._dtype) if x.is_floating_point() else x for n, x in inputs.items()}
         shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
+        tokens = Tokens(n_tokens, first_token)
         if shapes in self._of_shape:
-            return self._compared(self._of_shape[shapes], inputs, n_tokens)
+            return self._compared(self._of_shape[shapes], inputs, tokens)
         reference = self._reference(inputs)
         for recorder in self._recorders:
             try:
-                recording = self._checked(recorder, inputs, n_tokens, reference)
+                recording = self._checked(recorder, inputs, tokens, reference)
             except (ModelError, SampleError):
                 continue  # an export for another length: make one for this shape
             self._of_shape[shapes] = recorder
             return recording
         recorder = self._export(inputs)
-        recording = self._checked(recorder, inputs, n_tokens, reference)
+        recording = self._checked(recorder, inputs, tokens, reference)
         if recording.is_finite():  # otherwise the comparison said nothing
             self._recorders.append(recorder)
             self._of_shape[shapes] = recorder
@@ -105,9 +117,9 @@ class TorchModel:
             raise SampleError(f"the model's forward failed on this sample: {reason or type(error).__name__}") from error
         return check_scalar(output)
 
-    def _compared(self, recorder: Recorder, inputs: Mapping[str, Tensor], n_tokens: int) -> Recording:
+    def _compared(self, recorder: Recorder, inputs: Mapping[str, Tensor], tokens: Tokens) -> Recording:
         """A recording whose loss is torch's: ONNX accepts some inputs that torch refuses, such as an index of -1."""
-        recording = recorder.record(inputs, n_tokens)
+        recording = recorder.record(inputs, *tokens)
         with torch.no_grad():
             loss = float(self._forward(inputs))
         if math.isfinite(loss) or recording.is_finite():
@@ -118,12 +130,12 @@ class TorchModel:
         self,
         recorder: Recorder,
         inputs: Mapping[str, Tensor],
-        n_tokens: int,
+        tokens: Tokens,
         reference: tuple[float, dict[str, Tensor]],
     ) -> Recording:
         """A recording compared with torch; where both are not finite, that is the sample's affair, not the export's."""
         loss, gradients = reference
-        recording = recorder.record(inputs, n_tokens)
+        recording = recorder.record(inputs, *tokens)
         finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in gradients.values())
         if finite or recording.is_finite():
             compare_gradients(recording, loss, gradients, TOLERANCE[self._dtype])
@@ -158,12 +170,14 @@ class OnnxModel:
         """See TracedModel."""
         return self._model
 
-    def record(self, inputs: Mapping[str, Tensor], n_tokens: int = 0) -> Recording:
+    def record(
+        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+    ) -> Recording:
         """See TracedModel."""
         # whole numbers in a .jsonl file may stand for floats
         wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
         inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
-        return self._recorder.record(inputs, n_tokens)
+        return self._recorder.record(inputs, n_tokens, first_token)
 
     def fingerprint(self) -> str:
         """See TracedModel."""

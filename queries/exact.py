@@ -1,4 +1,4 @@
-"""Positive products of floating-point numbers without rounding, so that a tie is a tie however its factors are split."""
+"""Positive products of floating-point numbers without rounding: a tie is a tie however its factors are split."""
 
 from __future__ import annotations
 

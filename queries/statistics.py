@@ -45,8 +45,8 @@ def _resample(n_samples: int, resamples: int, seed: int) -> Floats:
     return np.ascontiguousarray(drawn.T.astype(float))
 
 
-def _means(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    # The mean of every row's known values, nan where there is none, and their number.
+def means(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """The mean of every row's known values, nan where there is none, and their number."""
     known = ~np.isnan(values)
     n = known.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -58,18 +58,20 @@ def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
     drawn = _resample(values.shape[1], resamples, seed)
     known = ~np.isnan(values)
     if known.all():
-        return values @ drawn / values.shape[1]
+        resampled: Floats = values @ drawn / values.shape[1]
+        return resampled
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(known, values, 0.0) @ drawn / (known.astype(float) @ drawn)
+        averages: Floats = np.where(known, values, 0.0) @ drawn / (known.astype(float) @ drawn)
+    return averages
 
 
-def _percentile_ends(means: Floats) -> tuple[Floats, Floats]:
+def _percentile_ends(values: Floats) -> tuple[Floats, Floats]:
     # of R x resamples; a resample without a value counts for nothing
     ends = (100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2)
-    if np.isnan(means).any():
-        low, high = np.nanpercentile(means, ends, axis=1)
+    if np.isnan(values).any():
+        low, high = np.nanpercentile(values, ends, axis=1)
     else:
-        low, high = np.percentile(means, ends, axis=1)
+        low, high = np.percentile(values, ends, axis=1)
     return low, high
 
 
@@ -89,7 +91,7 @@ def summarise_samples(values: Floats, resamples: int = RESAMPLES, seed: int = _S
     their sd, low and high are nan. The same seed gives the same interval, whatever the other rows are.
     (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.)
     """
-    mean, n = _means(values)
+    mean, n = means(values)
     deviations = np.where(np.isnan(values), 0.0, values - mean[:, None])
     with np.errstate(invalid="ignore", divide="ignore"):
         sd = np.sqrt((deviations**2).sum(axis=1) / (n - 1))
@@ -104,9 +106,9 @@ def paired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, s
     """
     difference = right - left
     incomplete = np.isnan(difference)
-    mean, n = _means(difference)
-    left_mean, _ = _means(np.where(incomplete, np.nan, left))
-    right_mean, _ = _means(np.where(incomplete, np.nan, right))
+    mean, n = means(difference)
+    left_mean, _ = means(np.where(incomplete, np.nan, left))
+    right_mean, _ = means(np.where(incomplete, np.nan, right))
     return Difference(left_mean, right_mean, mean, *_intervals(difference, resamples, seed), n, n)
 
 
@@ -116,14 +118,14 @@ def unpaired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES,
     The two sides are resampled on their own. A nan is a sample that has no such value and is left out of its row. Rows
     with fewer than two values on a side have no interval: nan. (Efron and Tibshirani 1993, chapters 8 and 13.)
     """
-    left_mean, left_n = _means(left)
-    right_mean, right_n = _means(right)
+    left_mean, left_n = means(left)
+    right_mean, right_n = means(right)
     low, high = np.full(len(left), np.nan), np.full(len(left), np.nan)
     spread = np.flatnonzero((left_n > 1) & (right_n > 1))
     for start in range(0, spread.size, _ROWS):
         rows = spread[start : start + _ROWS]
-        means = _resampled_means(right[rows], resamples, seed + 1) - _resampled_means(left[rows], resamples, seed)
-        low[rows], high[rows] = _percentile_ends(means)
+        differences = _resampled_means(right[rows], resamples, seed + 1) - _resampled_means(left[rows], resamples, seed)
+        low[rows], high[rows] = _percentile_ends(differences)
     return Difference(left_mean, right_mean, right_mean - left_mean, low, high, left_n, right_n)
 
 
@@ -154,7 +156,8 @@ def kendalls_w(values: Floats) -> float:
 
     W = 12 S / (m^2 (n^3 - n) - m sum T), with S the squared deviations of the items' rank sums from their mean and
     T = sum (t^3 - t) over each judge's ties of t items. 1: all rank alike; 0: no agreement; nan for fewer than two
-    judges or items, and where every judge ties all items. (Kendall and Babington Smith 1939, The problem of m rankings.)
+    judges or items, and where every judge ties all items. (Kendall and Babington Smith 1939, The problem of m
+    rankings.)
     """
     m, n = values.shape
     if m < 2 or n < 2:
@@ -175,7 +178,8 @@ def spearman(left: Floats, right: Floats) -> Floats:
     middle = (left.shape[1] + 1) / 2
     a, b = a - middle, b - middle
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+        correlation: Floats = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return correlation
 
 
 def split_half(values: Floats, halves: int = 200, seed: int = _SEED) -> Floats:

@@ -64,11 +64,17 @@ class Vertices:
         return int(self.blocks[-1])
 
 
+def product_with(log2_weight: Floats, behind: Floats) -> Floats:
+    """The logarithms of weights times what lies behind them; 0 times the unknown, inf, is 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(log2_weight > -np.inf, log2_weight + behind, -np.inf)
+
+
 def suffixes(vertices: Vertices, edges: Edges, goal: int, floor: Floats, met: Ints, n_required: int) -> Floats:
     """log2 of the best product from each vertex to `goal`: M x V, -inf where nothing but zeros leads there.
 
-    Row m is for paths on which the requirements in the bits of m are still open; an edge fulfils those of `met` (V bits)
-    of the vertex it leads to.
+    Row m is for paths on which the requirements in the bits of m are still open; an edge fulfils those in the bits of
+    `met` (V) of the vertex it leads to.
     floor: M x V, what each vertex reaches at least, here and now (0 for the goal itself)
     """
     found = floor.copy()
@@ -81,7 +87,7 @@ def suffixes(vertices: Vertices, edges: Edges, goal: int, floor: Floats, met: In
         src, dst, log2_weight = edges.src[rows], edges.dst[rows], edges.log2_weight[rows]
         first = np.flatnonzero(np.diff(src, prepend=-1))
         for still in range(1 << n_required):
-            reached = log2_weight + found[still & ~of_target[rows], dst]
+            reached = product_with(log2_weight, found[still & ~of_target[rows], dst])
             at = src[first]
             found[still, at] = np.maximum(found[still, at], np.maximum.reduceat(reached, first))
     return found

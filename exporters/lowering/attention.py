@@ -58,7 +58,8 @@ def attention(
         scaled = tape("Mul", product, tape.number(1 / math.sqrt(query.shape[3]) if scale is None else scale))
         capped = _capped(tape, scaled, softcap)
         masked, blind = _masked(tape, capped, mask, n_past if is_causal else None)
-    weights = softmax(tape, masked, role="weights")
+    with tape.labelled(role="weights"):
+        weights = softmax(tape, masked)
     if blind is not None:
         weights = tape("Where", blind, tape.number(0.0), weights)
     with tape.labelled(role="context"):

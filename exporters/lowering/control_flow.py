@@ -1,5 +1,6 @@
 """If, Loop and Scan: executed, and so unrolled on the tape. A body's operators carry the iteration as their step.
 
+Where the iterations run over a text, the step is the token of the iteration.
 A body arrives as a function that runs the subgraph once: body(*inputs) -> its outputs.
 """
 
@@ -33,10 +34,11 @@ def loop(tape: Tape, limit: Value | None, condition: Value | None, *carried: Any
     """
     states, rows, scans = list(carried), [], tape.n_outputs > len(carried)
     going = condition is None or bool(condition.data)
+    first = 0 if limit is None else max((x.first for x in tape.texts if x.length == int(limit.data)), default=0)
     for i in itertools.count() if limit is None else range(int(limit.data)):
         if not going:
             break
-        with tape.labelled(step=i):
+        with tape.labelled(step=first + i):
             result = body(tape.constant_integer(i), tape.constant(torch.tensor(True)), *states)
         going, states = bool(result[0].data), result[1 : 1 + len(states)]
         rows.append(result[1 + len(states) :])
@@ -59,7 +61,7 @@ def scan(
     """The last carried values, then each scanned output stacked over the steps.
 
     inputs: the carried values, then `num_scan_inputs` tensors that are read slice by slice along their scan axes
-    body(*carried, *slices) -> *carried, *scanned; the step of an operator is its iteration
+    body(*carried, *slices) -> *carried, *scanned; the step of an operator is the place of its slices
     """
     n_carried = len(inputs) - num_scan_inputs
     states, scanned = list(inputs[:n_carried]), inputs[n_carried:]
@@ -69,10 +71,12 @@ def scan(
         raise ModelError(f"operator Scan reads inputs of {sorted(lengths)} slices; all must have as many")
     n_steps = lengths.pop()
     backwards = scan_input_directions or [0] * num_scan_inputs
+    first = next((x.firsts[a] for x, a in zip(scanned, axes, strict=True) if x.firsts and x.firsts[a]), 0) or 0
     rows = []
     for t in range(n_steps):
         at = [tape.constant_integer(n_steps - 1 - t if back else t) for back in backwards]
-        with tape.labelled(step=t):
+        place = n_steps - 1 - t if all(backwards) else t
+        with tape.labelled(step=first + place):
             slices = [tape("Gather", x, i, axis=axis) for x, i, axis in zip(scanned, at, axes, strict=True)]
             result = body(*states, *slices)
         states = result[:n_carried]

@@ -111,11 +111,11 @@ def _check_lengths(op_type: str, lengths: Value | None, n_steps: int) -> None:
 
 
 def _unroll(tape: Tape, x: Value, reverse: bool, step: Callable[[Value], Value]) -> list[Value]:
-    """Call `step(x_t)` in the direction's order; the states h_t, in the order of time."""
-    n_steps = x.shape[0]
+    """Call `step(x_t)` in the direction's order; the states h_t, in the order of time. A step is the token read."""
+    n_steps, first = x.shape[0], (x.firsts[0] if x.firsts else None) or 0
     states: dict[int, Value] = {}
     for t in reversed(range(n_steps)) if reverse else range(n_steps):
-        with tape.labelled(step=t):
+        with tape.labelled(step=first + t):
             states[t] = step(tape("Gather", x, tape.constant_integer(t), axis=0))
     return [states[t] for t in range(n_steps)]
 
@@ -133,7 +133,7 @@ def _run(
     reverses = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[setting.direction]
     per_direction: list[Value] = []
     last_states: list[list[Value]] = []
-    with tape.labelled(layer=_layer(weights, tape)), tape.axes_named({}):
+    with tape.labelled(layer=_layer(weights, tape)):
         for d, reverse in enumerate(reverses):
             states, last = direction(d, x, reverse)
             per_direction.append(_stacked(tape, states))

@@ -20,9 +20,9 @@ def log_sum_exp(tape: Tape, x: Value, axes: list[int]) -> Value:
 
 
 @composite("Softmax")
-def softmax(tape: Tape, x: Value, *, axis: int = -1, role: str = "softmax") -> Value:
-    """exp(x) / sum of exp(x) along `axis`. Role: `softmax`; `weights` in an attention."""
-    with tape.labelled(role=role):
+def softmax(tape: Tape, x: Value, *, axis: int = -1) -> Value:
+    """exp(x) / sum of exp(x) along `axis`. Role: that of the node, `weights` in an attention; else `softmax`."""
+    with tape.labelled(role=tape.role or "softmax"):
         powers = tape("Exp", shifted(tape, x, [axis])[0])
         return tape("Div", powers, tape("ReduceSum", powers, tape.integers([axis])))
 

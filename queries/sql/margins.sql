@@ -5,7 +5,8 @@
 -- param:  $narrow double = 0.1  margins below it count as narrow
 -- param:  $method varchar = 'greedy'  which paths
 -- unit:   vertices that have a choice; margin: 1 - runner-up / best in what
---         the method ranks by, 0 is a tie; op_type: the operator the best edge leads to
+--         the method ranks by, 0 is a tie; op_type: the operator the best edge
+--         leads to
 with choices as (
     select
         b.sample, b.graph, b.dst_tensor,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,7 +51,9 @@ def check_best_edges(recording: Recording, graph: Enumerated, method: str, toler
             check_vertex(best, vertex, graph.ranked(vertex, method) if few else recursive, tolerance, exact)
 
 
-def check_vertex(best: BestEdges, vertex: int, wanted: list[Ranked], tolerance: float = CLOSE, exact: bool = False) -> None:
+def check_vertex(
+    best: BestEdges, vertex: int, wanted: list[Ranked], tolerance: float = CLOSE, exact: bool = False
+) -> None:
     """One vertex's K places. Equal scores must be in tie order, unless they may differ by rounding (exact: never)."""
     keep = best.target.shape[1]
     n = min(keep, len(wanted))
@@ -119,7 +120,7 @@ def check_same_statistics(found: Statistics, wanted: Statistics, tolerance: floa
 
 
 def partitions(recording: Recording, seed: int) -> tuple[list[int], list[int]]:
-    """Random groups of parameters and components of operators (copies: -1); every group and component may be any size."""
+    """Random groups of parameters and components of operators (copies: -1)."""
     generator = np.random.default_rng(seed)
     group_of = generator.integers(0, 3, recording.n_parameters)
     component_of = generator.integers(0, 4, len(recording.tape.calls))
@@ -154,7 +155,7 @@ def check_soft_traces(
         padded = np.zeros(array.shape)
         padded[tuple(slice(0, n) for n in expected.shape)] = expected
         np.testing.assert_allclose(array, padded, rtol=rtol, atol=1e-300)
-    check_entries(recording, entries_of(recording, found.entries), wanted.entries, rtol)
+    check_entries(entries_of(recording, found.entries), wanted.entries, rtol)
 
 
 def entries_of(recording: Recording, entries: dict) -> dict[tuple[int, int], tuple[float, float]]:  # type: ignore[type-arg]
@@ -169,12 +170,11 @@ def entries_of(recording: Recording, entries: dict) -> dict[tuple[int, int], tup
 
 
 def check_entries(
-    recording: Recording,
     found: dict[tuple[int, int], tuple[float, float]],
     wanted: dict[tuple[int, int], tuple[float, float]],
     rtol: float,
 ) -> None:
-    """The same places with the same masses; the masses of a group add up to its traced parameters."""
+    """The same places with the same masses."""
     assert found.keys() == wanted.keys()
     keys = sorted(wanted)
     np.testing.assert_allclose([found[k] for k in keys], [wanted[k] for k in keys], rtol=rtol, atol=1e-300)

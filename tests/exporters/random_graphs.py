@@ -106,9 +106,7 @@ STEPS: dict[str, Step] = {
 }
 
 
-def build(
-    steps: list[tuple[str, int, int]], leaves: list[list[int]], dtype: torch.dtype = torch.float64
-) -> Recording:
+def build(steps: list[tuple[str, int, int]], leaves: list[list[int]], dtype: torch.dtype = torch.float64) -> Recording:
     """Each step takes two earlier values, counted from the newest; the loss is the sum of the last two."""
     tape = Tape(dtype)
     values = [

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from exporters.loops import ONCE, Repetition
+from exporters.texts import Text
 from exporters.traced_model import TorchModel
 
 STEPS = 4
@@ -45,7 +46,12 @@ def test_the_iterations_of_a_loop_over_time_are_steps() -> None:
 
 
 def test_uneven_repetitions_are_no_steps() -> None:
-    assert [Repetition(k, 6).step(3) for k in range(6)] == [0, 0, 1, 1, 2, 2]
-    assert Repetition(0, 5).step(3) is None
-    assert Repetition(0, 3).step(1) is None
-    assert ONCE.step(0) is None
+    ids, source = frozenset({"ids"}), frozenset({"source"})
+    three, one = [Text("source", 1, 0, 2), Text("ids", 1, 2, 3)], [Text("ids", 1, 0, 1)]
+    assert [Repetition(k, 6, ids | source).step(three) for k in range(6)] == [2, 2, 3, 3, 4, 4]
+    assert [Repetition(k, 6, source).step(three) for k in range(6)] == [0, 0, 0, 1, 1, 1]
+    assert Repetition(0, 5, ids).step(three) is None
+    assert Repetition(0, 3, ids).step(one) is None
+    assert Repetition(0, 3, ids).step([Text("ids", 1, 0, 3, "length")]) is None
+    assert Repetition(0, 3, frozenset({"mask"})).step(three) is None
+    assert ONCE.step([]) is None

@@ -77,7 +77,7 @@ def test_other_samples(
         ({"dtype": "float64"}, "settings dtype 'float32'; this command has 'float64'."),
         ({"keep": 3}, "settings keep 2; this command has 3."),
         ({"parameter_vertices": False}, "settings parameter_vertices True; this command has False."),
-        ({"method": "product"}, "settings methods ['greedy']; this command has ['product']."),
+        ({"methods": ("product",)}, "settings methods ['greedy']; this command has ['product']."),
     ],
 )
 def test_other_settings(

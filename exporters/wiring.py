@@ -1,0 +1,105 @@
+"""How the nodes of one ONNX graph hang together: what the searches for attention and norms walk along."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+from torch import Tensor
+
+_CASTS = {"Cast", "Identity", "Dropout"}
+_COPIES = _CASTS | {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Expand"}
+
+
+class Operator(Protocol):
+    """What the searches need of a node."""
+
+    @property
+    def op_type(self) -> str: ...
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+    @property
+    def attributes(self) -> dict[str, Any]: ...
+    @property
+    def module(self) -> str: ...
+
+
+class Wiring:
+    """The nodes of one graph, who computes and who reads each value.
+
+    constants: initializers and constants by name; learned parameters are among them
+    """
+
+    def __init__(self, nodes: Sequence[Operator], constants: Mapping[str, Tensor]) -> None:
+        self.nodes = nodes
+        self.constants = constants
+        self.producer = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
+
+    @cached_property
+    def consumers(self) -> dict[str, list[int]]:
+        """The nodes that read each value, once per slot."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for i, node in enumerate(self.nodes):
+            for name in node.inputs:
+                found[name].append(i)
+        return found
+
+    def readers(self, i: int) -> list[int]:
+        """The nodes that read an output of node i."""
+        return [j for name in self.nodes[i].outputs for j in self.consumers.get(name, [])]
+
+    def sources(self, i: int) -> list[int]:
+        """The nodes that compute an input of node i."""
+        return [self.producer[name] for name in self.nodes[i].inputs if name in self.producer]
+
+    def uncast(self, name: str) -> str:
+        """The value that `name` repeats in another precision, or itself."""
+        return self._behind(name, _CASTS)
+
+    def maker(self, name: str, *op_types: str) -> int | None:
+        """The node that computes a value, casts aside, if it is one of these operators."""
+        i = self.producer.get(self.uncast(name))
+        return i if i is not None and self.nodes[i].op_type in op_types else None
+
+    def behind(self, name: str) -> str:
+        """The value that `name` repeats in another shape or precision, or itself."""
+        return self._behind(name, _COPIES)
+
+    def is_fixed(self, name: str) -> bool:
+        """Whether a value is a parameter or a constant, however reshaped: the same in every sample."""
+        return self.behind(name) in self.constants
+
+    def number(self, name: str) -> float | None:
+        """The value of a constant with one element; None for everything else."""
+        data = self.constants.get(self.behind(name))
+        return float(data.detach()) if data is not None and data.numel() == 1 else None
+
+    def axes(self, i: int) -> tuple[int, ...] | None:
+        """The axes of a reduction or an Unsqueeze, as an attribute or as a constant; None when not known or all."""
+        node = self.nodes[i]
+        given = node.attributes.get("axes")
+        if given is None and len(node.inputs) > 1 and node.inputs[1] in self.constants:
+            given = self.constants[node.inputs[1]].reshape(-1).tolist()
+        return tuple(int(axis) for axis in given) if given is not None and len(given) else None
+
+    def depends_on(self, name: str, others: set[int]) -> bool:
+        """Whether a value is computed, over any number of nodes, from one of the nodes `others`."""
+        waiting, seen = [name], set[int]()
+        while waiting:
+            i = self.producer.get(waiting.pop())
+            if i is None or i in seen:
+                continue
+            if i in others:
+                return True
+            seen.add(i)
+            waiting += self.nodes[i].inputs
+        return False
+
+    def _behind(self, name: str, passing: set[str]) -> str:
+        while name in self.producer and self.nodes[self.producer[name]].op_type in passing:
+            name = self.nodes[self.producer[name]].inputs[0]
+        return name
