@@ -35,23 +35,27 @@ def attention_roles(wiring: Wiring) -> dict[int, Part]:
     """The part of each operator (by position) that belongs to an attention."""
     parts: dict[int, Part] = {}
     for i, node in enumerate(wiring.nodes):
-        if node.op_type != "Softmax":
-            continue
-        before, scores = _scores(wiring, i)
-        sums = {j: r for j in _multiplications(wiring, i) if (r := _summed(wiring, i, j, before, scores)) is not None}
-        after, products = _between(
-            wiring, i, _AFTER, wiring.readers, lambda j, sums=sums: _is_product(wiring, j) or j in sums
-        )
-        if not after:
-            continue
-        after = sorted({*after, *(sums[j] for j in products if j in sums)})
-        heads = not sums and any(_is_product(wiring, j) and not _reads_fixed(wiring, j) for j in scores)
-        for j in before:
-            parts.setdefault(j, Part(SCORES, heads))
-        contexts = {*products, *sums.values()}
-        parts.update({j: Part(CONTEXT if j in contexts else WEIGHTS, heads) for j in after})
-        parts[i] = Part(WEIGHTS, heads)
+        if node.op_type == "Softmax":
+            for j, part in _around(wiring, i).items():
+                if part.role != SCORES or j not in parts:  # the context of one attention may score the next
+                    parts[j] = part
     return parts
+
+
+def _around(wiring: Wiring, softmax: int) -> dict[int, Part]:
+    """The parts of the attention around one softmax; none when its results average nothing."""
+    before, scores = _scores(wiring, softmax)
+    sums = {j: r for j in _multiplications(wiring, softmax) if (r := _summed(wiring, softmax, j, before, scores))}
+    after, products = _between(wiring, softmax, _AFTER, wiring.readers, lambda j: _is_product(wiring, j) or j in sums)
+    if not after:
+        return {}
+    heads = not sums and any(_is_product(wiring, j) and not _reads_fixed(wiring, j) for j in scores)
+    contexts = {*products, *(sums[j] for j in products if j in sums)}
+    return {
+        **dict.fromkeys(before, Part(SCORES, heads)),
+        **dict.fromkeys([softmax, *after], Part(WEIGHTS, heads)),
+        **dict.fromkeys(sorted(contexts), Part(CONTEXT, heads)),
+    }
 
 
 def _is_product(wiring: Wiring, j: int) -> bool:
@@ -138,7 +142,10 @@ def _summed(wiring: Wiring, softmax: int, mul: int, before: list[int], scores: l
     if weights is None or wiring.depends_on(node.inputs[1 - weights], {softmax, *before}):
         return None
     way, axes = ways[weights] or [], wiring.axes(readers[0])
-    if axes is None or len(axes) != 1 or not _sums_keys(wiring, softmax, way, axes[0], scores):
+    # scores that keep an axis of size 1 where the units were go with values as they are
+    fit = all(_keeps_an_axis(wiring, j) for j in scores)
+    fit = fit and not any(wiring.nodes[j].op_type in ("Squeeze", "Reshape") for j in before)
+    if axes is None or len(axes) != 1 or not _sums_keys(wiring, softmax, way, axes[0], fit):
         return None
     return readers[0]
 
@@ -154,15 +161,20 @@ def _way(wiring: Wiring, name: str, softmax: int) -> list[int] | None:
     return next(([*way, i] for way in ways if way is not None), None)
 
 
-def _sums_keys(wiring: Wiring, softmax: int, way: list[int], summed: int, scores: list[int]) -> bool:
-    """Whether the axis `summed` is the one that the softmax normalizes, and another one is left for the units."""
-    axis = int(wiring.nodes[softmax].attributes.get("axis", -1))
+def _sums_keys(wiring: Wiring, softmax: int, way: list[int], summed: int, fit: bool) -> bool:
+    """Whether the axis `summed` is the one that the softmax normalizes, and another one is left for the units.
+
+    fit: the weights have such an axis of size 1 from the start
+    """
+    node = wiring.nodes[softmax]
+    axis: int | None = wiring.axis(node.outputs[0], int(node.attributes.get("axis", -1)))
     if not any(wiring.nodes[j].op_type in _WIDENING for j in way):
-        return summed == axis != -1 or (summed * axis < 0 and summed != -1) if _leaves_an_axis(wiring, scores) else False
-    moved: int | None = axis
+        is_last = summed in (-1, wiring.ranks.get(node.outputs[0], 0) - 1)
+        if is_last or not fit:
+            return False
     for j in way:
-        moved = _moved(wiring, j, moved)
-    return moved is None or moved * summed < 0 or moved == summed
+        axis = _moved(wiring, j, axis)
+    return axis is None or axis == summed or (axis < 0) != (summed < 0)
 
 
 def _moved(wiring: Wiring, copy: int, axis: int | None) -> int | None:
@@ -186,17 +198,16 @@ def _moved(wiring: Wiring, copy: int, axis: int | None) -> int | None:
     return axis
 
 
-def _leaves_an_axis(wiring: Wiring, scores: list[int]) -> bool:
-    """Whether scores keep an axis of size 1 where the units were, so that they go with values as they are."""
-    return all(_one_unit(wiring, j) for j in scores)
-
-
-def _one_unit(wiring: Wiring, score: int) -> bool:
+def _keeps_an_axis(wiring: Wiring, score: int) -> bool:
+    """Whether a product with a vector leaves an axis of size 1 in place of the one it sums."""
     node = wiring.nodes[score]
     if node.op_type == "ReduceSum":
         return bool(node.attributes.get("keepdims", 1))
-    fixed = [wiring.constants[wiring.behind(name)] for name in node.inputs[:2] if wiring.is_fixed(name)]
-    return any(data.dim() > 1 and max(data.shape) == data.numel() for data in fixed)
+    for name in node.inputs[:2]:
+        if wiring.is_fixed(name):
+            vector, is_reshaped = wiring.constants[wiring.behind(name)], wiring.behind(name) != wiring.uncast(name)
+            return max(vector.shape) == vector.numel() and (vector.dim() > 1 or is_reshaped)
+    return False
 
 
 # Axes

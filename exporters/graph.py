@@ -16,9 +16,10 @@ from torch import Tensor
 
 from exporters import lowering as _composites  # noqa: F401  registers them
 from exporters import operators as _primitives  # noqa: F401  registers them
-from exporters.attention import attention_axes, attention_roles
+from exporters.attention import Part, attention_axes, attention_roles
 from exporters.loops import ONCE, Repetition, dependencies, repetitions
 from exporters.models import ModelError, SampleError
+from exporters.norms import norm_roles
 from exporters.onnx_values import Axes, attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
 from exporters.operators.registry import PRIMITIVES, is_known
 from exporters.tape import Label, Tape, Value
@@ -222,7 +223,8 @@ class _Reader:
             replace(node, repetition=repeated.get(node.outputs[0], ONCE), depends=depends[node.outputs[0]])
             for node in nodes
         ]
-        return _with_roles(nodes, Wiring(nodes, {**self.tensors, **constants})), constants
+        ranks = {v.name: len(axes) for v in [*proto.input, *proto.value_info] if (axes := axes_of_value(v))}
+        return _with_roles(nodes, Wiring(nodes, {**self.tensors, **constants}, ranks)), constants
 
     def refuse_unknown(self) -> None:
         """Raise ModelError when any operator read has no rule."""
@@ -260,9 +262,11 @@ def _learned(tensors: Mapping[str, Tensor], nodes: list[Node]) -> list[str]:
 
 def _with_roles(nodes: list[Node], wiring: Wiring) -> list[Node]:
     """The nodes with their parts in attentions and norms."""
-    parts = attention_roles(wiring)
-    changes = [{"role": parts[i].role, "heads": parts[i].heads} if i in parts else {} for i in range(len(nodes))]
-    return [replace(node, **change) for node, change in zip(nodes, changes, strict=True)]
+    norms = {i: Part(role, heads=False) for i, role in norm_roles(wiring).items()}
+    parts = {**norms, **attention_roles(wiring)}
+    return [
+        replace(node, role=parts[i].role, heads=parts[i].heads) if i in parts else node for i, node in enumerate(nodes)
+    ]
 
 
 def _module(node: onnx.NodeProto, before: str) -> str:

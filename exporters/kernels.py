@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 
 @njit(cache=True)
-def _insert(rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: int) -> None:
+def insert(rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: int) -> None:
     """Put one edge into vertex v's places, sorted by rank downwards, then key upwards."""
     keep = rank.shape[1]
     if s < rank[v, keep - 1] or (s == rank[v, keep - 1] and k > key[v, keep - 1]):
@@ -44,7 +44,7 @@ def insert_edges(
     """Insert E edges given as arrays; those of vertex -1, a constant, are none."""
     for e in range(vertex.shape[0]):
         if vertex[e] >= 0:
-            _insert(table_rank, table_derivative, table_key, vertex[e], rank[e], derivative[e], key[e])
+            insert(table_rank, table_derivative, table_key, vertex[e], rank[e], derivative[e], key[e])
 
 
 @njit(cache=True)
@@ -53,106 +53,6 @@ def add_at(total: Any, vertex: Any, amount: Any) -> None:
     for e in range(vertex.shape[0]):
         if vertex[e] >= 0:
             total[vertex[e]] += amount[e]
-
-
-@njit(cache=True, parallel=True)
-def best_products(left: Any, right: Any, keep: int) -> Any:
-    """For every x and y the `keep` best z by |left[z, x] right[z, y]|, the smallest z first among equals.
-
-    left : Z x X, right : Z x Y -> X x keep x Y, int32 (-1 where Z < keep)
-    """
-    n_z, n_x = left.shape
-    n_y = right.shape[1]
-    best_z = np.full((n_x, keep, n_y), -1, dtype=np.int32)
-    for x in prange(n_x):
-        best = np.full((keep, n_y), -1, dtype=left.dtype)
-        candidate = np.empty(n_y, dtype=left.dtype)
-        candidate_z = np.empty(n_y, dtype=np.int32)
-        for z in range(n_z):
-            factor = left[z, x]
-            for y in range(n_y):
-                candidate[y] = abs(factor * right[z, y])
-                candidate_z[y] = z
-            for r in range(keep):
-                row, row_z = best[r], best_z[x, r]
-                for y in range(n_y):
-                    # a displaced candidate has a smaller z than what it meets below
-                    wins = candidate[y] > row[y] or (candidate[y] == row[y] and candidate_z[y] < row_z[y])
-                    a, b = candidate[y], row[y]
-                    row[y] = a if wins else b
-                    candidate[y] = b if wins else a
-                    i, j = candidate_z[y], row_z[y]
-                    row_z[y] = i if wins else j
-                    candidate_z[y] = j if wins else i
-    return best_z
-
-
-@njit(cache=True, parallel=True)
-def mend_underflow(left: Any, scaled: Any, right: Any, best_z: Any, tiny: float) -> None:
-    """Choose again, by left[z, x] + log2 |right[z, y]|, where `best_products` compared numbers below tiny.
-
-    left : Z x X logarithms; scaled: what was compared, their powers relative to the largest of each column
-    """
-    n_x, keep, n_y = best_z.shape
-    n_z = left.shape[0]
-    last = min(keep, n_z) - 1
-    is_zero = np.ones(n_y, dtype=np.bool_)
-    for z in range(n_z):
-        for y in range(n_y):
-            is_zero[y] &= right[z, y] == 0
-    for x in prange(n_x):
-        if np.max(left[:, x]) == -np.inf:
-            continue
-        best = np.empty(keep)
-        for y in range(n_y):
-            z = best_z[x, last, y]
-            if is_zero[y] or abs(scaled[z, x] * right[z, y]) >= tiny:
-                continue
-            best[:] = -np.inf
-            best_z[x, :, y] = -1
-            for z in range(n_z):
-                s = left[z, x] + np.log2(abs(right[z, y]))
-                place = keep
-                while place > 0 and (best_z[x, place - 1, y] < 0 or s > best[place - 1]):
-                    place -= 1
-                for r in range(keep - 1, place, -1):
-                    best[r] = best[r - 1]
-                    best_z[x, r, y] = best_z[x, r - 1, y]
-                if place < keep:
-                    best[place] = s
-                    best_z[x, place, y] = z
-
-
-@njit(cache=True)
-def insert_products(
-    table_rank: Any,
-    table_derivative: Any,
-    table_key: Any,
-    vertex: Any,
-    left: Any,
-    right: Any,
-    best_z: Any,
-    key_z: Any,
-    stride_x: int,
-    logarithms: bool,
-) -> None:
-    """Insert what `best_products` found, ranked by |left * right|, or left + log2 |right| where left is `logarithms`.
-
-    left holds scores, right derivatives; vertex : X x Y; key_z : Z.
-    """
-    n_x, keep, n_y = best_z.shape
-    for x in range(n_x):
-        for y in range(n_y):
-            v = vertex[x, y]
-            if v < 0:
-                continue
-            for r in range(keep):
-                z = best_z[x, r, y]
-                if z < 0:
-                    break
-                d = right[z, y]
-                s = left[z, x] + np.log2(abs(d)) if logarithms else abs(left[z, x] * d)
-                _insert(table_rank, table_derivative, table_key, v, s, d, key_z[z] + x * stride_x)
 
 
 @njit(cache=True, parallel=True)

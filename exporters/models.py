@@ -24,10 +24,26 @@ class Encoded:
 
     inputs: argument name of `forward` -> tensor whose batch axis has size 1
     tokens: the words that positions along the time axis stand for, to label steps with; may be empty
+    first_token: for a model that reads several texts, input name -> the place in `tokens` where its text begins, such
+        as {"source_ids": 0, "input_ids": 7} where 7 source words stand before those of the decoder; others begin at 0
+    Raises SampleError for a first token of an input that there is not, or that lies outside `tokens`.
     """
 
     inputs: Mapping[str, Tensor]
     tokens: list[str] = field(default_factory=list)
+    first_token: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, first in self.first_token.items():
+            if name not in self.inputs:
+                raise SampleError(
+                    f"first_token names the input {name!r}, which the sample has not; it has {', '.join(self.inputs)}"
+                )
+            if type(first) is not int or not 0 <= first <= len(self.tokens):
+                raise SampleError(
+                    f"first_token of {name!r} is {first!r}; a whole number from 0 to {len(self.tokens)}, the number of "
+                    "tokens, is wanted"
+                )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Recording:
 
     V vertices, of which the first `n_parameters` are elements of parameters
     values, gradients: V, in the recording's dtype
+    parameter_vertices: 0 .. n_parameters - 1, of which the parameters' own vertices are views
     """
 
     tape: Tape
@@ -35,6 +36,7 @@ class Recording:
     n_parameters: int
     values: Floats
     gradients: Floats
+    parameter_vertices: Tensor
 
     @property
     def n_vertices(self) -> int:
@@ -43,6 +45,12 @@ class Recording:
     def vertex_tensors(self) -> list[tuple[int, TapeTensor]]:
         """The tensors whose elements are vertices, by number, in the order of their vertices."""
         return [(i, t) for i, t in enumerate(self.tape.tensors) if t.first_vertex is not None]
+
+    def holds_parameters(self, vertices: Tensor) -> bool:
+        """Whether all of `vertices`, none of them a constant, are elements of parameters."""
+        if vertices.untyped_storage().data_ptr() == self.parameter_vertices.untyped_storage().data_ptr():
+            return True  # a view of the parameters' own numbers
+        return int(vertices.min()) >= 0 and int(vertices.max()) < self.n_parameters
 
     def is_finite(self) -> bool:
         """Whether the loss and every gradient is a finite number."""
@@ -56,11 +64,20 @@ class Recorder:
         self.graph = graph
         self.dtype = dtype
         self._parameters: dict[str, tuple[Tensor, Tensor]] = {}
+        self._vertices = torch.arange(sum(data.numel() for data in graph.parameters.values()))
         first = 0
         for name, data in graph.parameters.items():
-            vertices = torch.arange(first, first + data.numel()).reshape(data.shape)
+            vertices = self._vertices[first : first + data.numel()].reshape(data.shape)
             self._parameters[name] = (data.detach().clone().requires_grad_(), vertices)
             first += data.numel()
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the parameters and buffers that are among `weights`, by name."""
+        with torch.no_grad():
+            for name, (data, _) in self._parameters.items():
+                data.copy_(weights[name])
+            for name in self.graph.constants.keys() & weights.keys():
+                self.graph.constants[name].copy_(weights[name])
 
     def record(
         self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
@@ -104,6 +121,7 @@ class Recorder:
             n_parameters,
             _flat([t.value.data.detach() for t in tensors]),
             _flat(list(gradients)),
+            self._vertices,
         )
 
 

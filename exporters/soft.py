@@ -54,7 +54,7 @@ class SoftTraces:
 
 @dataclass
 class _Sample:
-    """What the passes share. gradient: V, |gradients|; scaled, inverse: V, whose product with |d| is an edge's share."""
+    """What the passes share. gradient: V, |gradients|; scaled * |d| * inverse is an edge's share."""
 
     recording: Recording
     calls: list[tuple[Any, Slots]]  # nearest to the loss first
@@ -131,13 +131,13 @@ def _enter(sample: _Sample) -> None:
             sample.entries[group, order] = entering
 
 
-def _entering(sample: _Sample, slot: Direct | Contracted, gradient: Floats) -> list[tuple[int, Ints, Floats, Floats]]:
+def _entering(sample: _Sample, slot: Direct | Contracted, scaled: Floats) -> list[tuple[int, Ints, Floats, Floats]]:
     """The mass that parameters send through one slot: group, targets (elements of the output), paths and weight."""
     found = []
     if isinstance(slot, Direct):
         mine = (slot.vertex >= 0) & (slot.vertex < sample.first)
         vertex, target = slot.vertex[mine], slot.target[mine]
-        share = np.abs(slot.derivative[mine], dtype=np.float64) * gradient[target] * sample.inverse[vertex]
+        share = np.abs(slot.derivative[mine], dtype=np.float64) * scaled[target] * sample.inverse[vertex]
         group = sample.group_of[vertex]
         for g in np.unique(group):
             of = group == g
@@ -151,7 +151,7 @@ def _entering(sample: _Sample, slot: Direct | Contracted, gradient: Floats) -> l
         group = np.where(mine, sample.group_of[np.where(mine, vertex, 0)], -1)
         inverse = np.where(mine, sample.inverse[vertex], 0.0)
         size = np.abs(slot.other[b].numpy(), dtype=np.float64)
-        at, target = matrix_of_targets(slot, b, gradient).T, _elements(slot, b)
+        at, target = matrix_of_targets(slot, b, scaled).T, _elements(slot, b)
         for g in np.unique(group[mine]):
             rows = (group == g).any(axis=1)
             part = np.where(group[rows] == g, inverse[rows], 0.0)
@@ -190,12 +190,12 @@ def _push(sample: _Sample, n_nodes: int) -> tuple[Floats, Floats]:
     return edges[: sample.n_groups], edges[sample.n_groups :]
 
 
-def _push_slot(sample: _Sample, slot: Direct | Contracted, mass: Floats, arrived: Floats, gradient: Floats) -> None:
+def _push_slot(sample: _Sample, slot: Direct | Contracted, mass: Floats, arrived: Floats, scaled: Floats) -> None:
     """Add what the activations that one slot reads send on. mass : A x R; arrived: its rows of the outputs."""
     if isinstance(slot, Direct):
         mine = slot.vertex >= sample.first
         vertex, target = slot.vertex[mine], slot.target[mine]
-        share = np.abs(slot.derivative[mine], dtype=np.float64) * gradient[target] * sample.inverse[vertex]
+        share = np.abs(slot.derivative[mine], dtype=np.float64) * scaled[target] * sample.inverse[vertex]
         np.add.at(arrived, target, mass[vertex - sample.first] * share[:, None])
         return
     for b in range(slot.vertex.shape[0]):
@@ -206,7 +206,7 @@ def _push_slot(sample: _Sample, slot: Direct | Contracted, mass: Floats, arrived
         sent = mass[np.where(mine, vertex - sample.first, 0)] * np.where(mine, sample.inverse[vertex], 0.0)[..., None]
         size = np.abs(slot.other[b].numpy(), dtype=np.float64)
         passed = sent.transpose(0, 2, 1) @ size  # X x R x Z
-        arrived[_elements(slot, b)] += passed.transpose(0, 2, 1) * matrix_of_targets(slot, b, gradient).T[..., None]
+        arrived[_elements(slot, b)] += passed.transpose(0, 2, 1) * matrix_of_targets(slot, b, scaled).T[..., None]
 
 
 def _meet(sample: _Sample, component_of: NDArray[np.int32], n_components: int) -> tuple[Floats, Floats]:
@@ -233,12 +233,12 @@ def _meet(sample: _Sample, component_of: NDArray[np.int32], n_components: int) -
     return paths, weighted
 
 
-def _pull_slot(sample: _Sample, slot: Direct | Contracted, meets: Floats, met: Floats, gradient: Floats) -> None:
+def _pull_slot(sample: _Sample, slot: Direct | Contracted, meets: Floats, met: Floats, scaled: Floats) -> None:
     """Add one slot's edges to the probabilities of the activations it reads. met: of the operator's outputs."""
     if isinstance(slot, Direct):
         mine = slot.vertex >= sample.first
         vertex, target = slot.vertex[mine], slot.target[mine]
-        share = np.abs(slot.derivative[mine], dtype=np.float64) * gradient[target] * sample.inverse[vertex]
+        share = np.abs(slot.derivative[mine], dtype=np.float64) * scaled[target] * sample.inverse[vertex]
         np.add.at(meets, vertex - sample.first, met[target] * share[:, None])
         return
     for b in range(slot.vertex.shape[0]):
@@ -246,7 +246,7 @@ def _pull_slot(sample: _Sample, slot: Direct | Contracted, meets: Floats, met: F
         mine = vertex >= sample.first
         if not mine.any():
             continue
-        at = met[_elements(slot, b)] * matrix_of_targets(slot, b, gradient).T[..., None]  # X x Z x C
+        at = met[_elements(slot, b)] * matrix_of_targets(slot, b, scaled).T[..., None]  # X x Z x C
         size = np.abs(slot.other[b].numpy(), dtype=np.float64)
         pulled = (size @ at) * np.where(mine, sample.inverse[vertex], 0.0)[..., None]  # X x Y x C
         np.add.at(meets, vertex[mine] - sample.first, pulled[mine])

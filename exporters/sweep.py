@@ -6,14 +6,14 @@ Operators are visited in reverse. An edge's rank is |score of its target| * |der
     product   the largest |product of derivatives| over the paths from the target to the loss
     soft      the gradient times the probability of the most probable path from the target to the loss
 
-The last two multiply over a whole path, so they are kept as base-2 logarithms. Parameters are never targets; their uses
-(a recurrent weight at every step) are stacked into one kernel call.
+The last two multiply over a whole path, so they are kept as base-2 logarithms. Parameters are never targets, so the
+uses of one (a recurrent weight at every step) wait to become one kernel call; under greedy those of activations do.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporters import kernels
+from exporters import kernels, product_kernels
 from exporters.recorder import Recording
-from exporters.slots import Contracted, Direct, EdgeOrder, first_vertex, slots_in_reverse
+from exporters.slots import Direct, EdgeOrder, first_vertex, slots_in_reverse
 from exporters.spread import Spread, contribution_spread
 from exporters.tape import Call
+from exporters.uses import Use, matrix, one_below_the_other, operand, side_by_side, use_of
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -90,17 +91,6 @@ class _Suffixes:
         return scores if self.added is None else scores + self.added[span]
 
 
-@dataclass
-class _Use:
-    """One matrix product seen from one operand. left : Z x X (scores), right : Z x Y (derivatives), key_z : Z."""
-
-    vertex: Ints
-    left: Floats
-    right: Floats
-    key_z: Ints
-    stride_x: int
-
-
 def best_edges(recording: Recording, keep: int, method: str = "greedy", spread: Spread | None = None) -> BestEdges:
     """The `keep` best edges of every vertex under `method`; ties as DESIGN section 1 orders them.
 
@@ -123,7 +113,7 @@ def best_edges(recording: Recording, keep: int, method: str = "greedy", spread: 
 
 def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> BestEdges:
     table = _Table(recording, keep, scores.logarithms)
-    stacked: dict[Any, list[_Use]] = defaultdict(list)
+    together: dict[tuple[str, Hashable], list[Use]] = defaultdict(list)
     with torch_threads_kept():
         for call, slots in slots_in_reverse(recording.tape):
             score = scores.of_targets(_targets(recording, call), table.rank[:, 0])
@@ -132,13 +122,15 @@ def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> Bes
                     table.insert_direct(slot, score)
                     continue
                 for b in range(slot.vertex.shape[0]):
-                    use = table.use(slot, b, score)
-                    if int(slot.vertex[b].max()) < recording.n_parameters:
-                        stacked[_operand(slot, b)].append(use)
+                    use = use_of(slot, b, score, table.order)
+                    if recording.holds_parameters(slot.vertex[b]):
+                        together["of", operand(slot, b)].append(use)
+                    elif scores.logarithms:  # the operators before it need its ranks
+                        table.insert_use(use, matrix(slot, b))
                     else:
-                        table.insert_uses([use])
-        for uses in stacked.values():
-            table.insert_uses(uses)
+                        together["by", matrix(slot, b)].append(use)
+        for (how, _), uses in together.items():
+            table.insert_use(one_below_the_other(uses) if how == "of" else side_by_side(uses))
         target, slot_of = table.decoded()
     if scores.logarithms:
         score = np.where(target >= 0, table.rank, -np.inf)
@@ -152,12 +144,6 @@ def _targets(recording: Recording, call: Call) -> slice:
     return slice(first, first + call.output.data.numel())
 
 
-def _operand(slot: Contracted, b: int) -> tuple[Any, ...]:
-    """Alike for uses of the same matrix of vertices."""
-    vertex = slot.vertex[b]
-    return vertex.data_ptr(), vertex.shape, vertex.stride(), slot.stride_x
-
-
 class _Table:
     """The K places of every vertex, filled slot by slot."""
 
@@ -169,6 +155,7 @@ class _Table:
         self.key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
         self.order = EdgeOrder(recording.tape)
         self._logarithms = logarithms
+        self._largest: dict[Hashable, Floats] = {}
 
     def insert_direct(self, slot: Direct, score: Floats) -> None:
         """score: of the elements of the operator's output."""
@@ -180,31 +167,25 @@ class _Table:
             rank = np.abs(score[slot.target] * slot.derivative)
         kernels.insert_edges(self.rank, self.derivative, self.key, slot.vertex, rank, slot.derivative, keys)
 
-    def use(self, slot: Contracted, b: int, score: Floats) -> _Use:
-        """The b-th matrix of a contraction. score: of the elements of the operator's output."""
-        (n_x, _), n_z = slot.vertex.shape[1:], slot.other.shape[2]
-        start = slot.offset + b * slot.stride_b
-        left = torch.from_numpy(score).as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), start)
-        key_z = self.order.key(slot.call, slot.slot) + start + np.arange(n_z) * slot.stride_z
-        right = slot.other[b].transpose(0, 1).contiguous()
-        return _Use(slot.vertex[b].numpy(), left.contiguous().numpy(), right.numpy(), key_z, slot.stride_x)
-
-    def insert_uses(self, uses: list[_Use]) -> None:
-        """Uses of one matrix of vertices, through one kernel call."""
-        left, right = np.concatenate([u.left for u in uses]), np.concatenate([u.right for u in uses])
-        key_z = np.concatenate([u.key_z for u in uses])
-        keep = self.key.shape[1]
-        best_z = _best_by_logarithm(left, right, keep) if self._logarithms else kernels.best_products(left, right, keep)
-        kernels.insert_products(
+    def insert_use(self, use: Use, matrix: Hashable = None) -> None:
+        """matrix: what other uses with the same derivatives share."""
+        largest = self._largest.get(matrix)
+        if largest is None:
+            largest = product_kernels.largest_of_rows(use.right)
+        if matrix is not None:
+            self._largest[matrix] = largest
+        choose = _best_by_logarithm if self._logarithms else product_kernels.best_products
+        product_kernels.insert_products(
             self.rank,
             self.derivative,
             self.key,
-            uses[0].vertex,
-            left,
-            right,
-            best_z,
-            key_z,
-            uses[0].stride_x,
+            use.vertex,
+            use.left,
+            use.right,
+            choose(use.left, use.right, largest, self.key.shape[1]),
+            use.key_x,
+            use.key_z,
+            use.distinct,
             self._logarithms,
         )
 
@@ -215,12 +196,12 @@ class _Table:
         return target.reshape(self.key.shape), slot.reshape(self.key.shape)
 
 
-def _best_by_logarithm(left: Floats, right: Floats, keep: int) -> NDArray[np.int32]:
+def _best_by_logarithm(left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
     """`best_products` for scores given as logarithms: each column is scaled by its largest, so nothing overflows."""
     top = left.max(axis=0)
     scaled = np.exp2(left - np.where(np.isneginf(top), 0, top)).astype(right.dtype)
-    best_z: NDArray[np.int32] = kernels.best_products(scaled, right, keep)
-    kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
+    best_z: NDArray[np.int32] = product_kernels.best_products(scaled, right, largest, keep)
+    product_kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
     return best_z
 
 

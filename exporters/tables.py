@@ -95,6 +95,7 @@ def tensor_rows(recording: Recording, graph: int, aliases: Mapping[str, Sequence
             "kind": tensor.kind,
             "shape": list(tensor.value.shape),
             "axis_names": tensor.axis_names or [None] * len(tensor.value.shape),
+            "first_step": tensor.first_step,
             "node": tensor.node,
             "first_vertex": tensor.first_vertex,
             "size": tensor.size,

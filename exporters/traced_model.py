@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,10 @@ class TracedModel(Protocol):
         self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
     ) -> Recording:
         """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is."""
+        ...
+
+    def load(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """Take other weights; `source` says where they are from. ModelError when they do not fit."""
         ...
 
     def fingerprint(self) -> str:
@@ -95,6 +100,21 @@ class TorchModel:
             self._recorders.append(recorder)
             self._of_shape[shapes] = recorder
         return recording
+
+    def load(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """See TracedModel. The exports are kept, and compared with torch again at every shape."""
+        try:
+            self._module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(f"{source} does not fit the model: {error}") from error
+        state = self._module.state_dict()
+        for recorder in self._recorders:
+            recorder.load(state)
+        self._of_shape.clear()
+        for initializer in self._first.graph.initializer if self._first is not None else []:
+            if initializer.name in state:
+                array = state[initializer.name].detach().numpy()
+                initializer.CopyFrom(onnx.numpy_helper.from_array(array, initializer.name))
 
     def fingerprint(self) -> str:
         """See TracedModel."""
@@ -178,6 +198,13 @@ class OnnxModel:
         wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
         inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
         return self._recorder.record(inputs, n_tokens, first_token)
+
+    def load(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """See TracedModel."""
+        raise ModelError(
+            f"{self.name} is an .onnx file and has its own weights; the {len(weights)} tensors of {source} cannot be "
+            "loaded into it"
+        )
 
     def fingerprint(self) -> str:
         """See TracedModel."""

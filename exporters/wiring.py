@@ -32,11 +32,15 @@ class Wiring:
     """The nodes of one graph, who computes and who reads each value.
 
     constants: initializers and constants by name; learned parameters are among them
+    ranks: the number of axes of values, as far as the model says it
     """
 
-    def __init__(self, nodes: Sequence[Operator], constants: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, nodes: Sequence[Operator], constants: Mapping[str, Tensor], ranks: Mapping[str, int] | None = None
+    ) -> None:
         self.nodes = nodes
         self.constants = constants
+        self.ranks = ranks or {}
         self.producer = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
 
     @cached_property
@@ -51,6 +55,21 @@ class Wiring:
     def readers(self, i: int) -> list[int]:
         """The nodes that read an output of node i."""
         return [j for name in self.nodes[i].outputs for j in self.consumers.get(name, [])]
+
+    def readers_behind(self, i: int) -> list[int]:
+        """The nodes that read an output of node i, also in another shape or precision, but no copies."""
+        waiting, found = self.readers(i), list[int]()
+        while waiting:
+            j = waiting.pop()
+            if self.nodes[j].op_type in _COPIES:
+                waiting += self.readers(j)
+            elif j not in found:
+                found.append(j)
+        return sorted(found)
+
+    def reads(self, i: int, slot: int, maker: int) -> bool:
+        """Whether node i reads in this slot, copies aside, what node `maker` computes."""
+        return self.producer.get(self.behind(self.nodes[i].inputs[slot])) == maker
 
     def sources(self, i: int) -> list[int]:
         """The nodes that compute an input of node i."""
@@ -79,12 +98,22 @@ class Wiring:
         return float(data.detach()) if data is not None and data.numel() == 1 else None
 
     def axes(self, i: int) -> tuple[int, ...] | None:
-        """The axes of a reduction or an Unsqueeze, as an attribute or as a constant; None when not known or all."""
+        """The axes of a reduction or an Unsqueeze; None when they are not known, or all.
+
+        They are counted from the start where the number of axes is known, otherwise as the model counts them.
+        """
         node = self.nodes[i]
         given = node.attributes.get("axes")
         if given is None and len(node.inputs) > 1 and node.inputs[1] in self.constants:
             given = self.constants[node.inputs[1]].reshape(-1).tolist()
-        return tuple(int(axis) for axis in given) if given is not None and len(given) else None
+        if given is None or len(given) == 0:
+            return None
+        of = node.outputs[0] if node.op_type == "Unsqueeze" else node.inputs[0]
+        return tuple(self.axis(of, int(axis)) for axis in given)
+
+    def axis(self, name: str, axis: int) -> int:
+        """An axis of a value, counted from the start where its number of axes is known."""
+        return axis % self.ranks[name] if name in self.ranks else axis
 
     def depends_on(self, name: str, others: set[int]) -> bool:
         """Whether a value is computed, over any number of nodes, from one of the nodes `others`."""

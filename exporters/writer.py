@@ -1,20 +1,22 @@
 """Writing a graph store: shards that appear whole or not at all, and a manifest that names only what is finished.
 
-A shard's files are written under temporary names, flushed to the disk, renamed, and only then entered in the
-manifest, which is itself replaced atomically. Whatever the manifest does not name is the rest of an interrupted dump
-and is removed.
+A shard's files are written and flushed to the disk under temporary names, by whoever makes the shard and on whatever
+machine. The one who holds the store renames them and only then enters them in the manifest, which is itself replaced
+atomically. Whatever the manifest does not name is the rest of an interrupted dump and is removed.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +34,7 @@ from queries.manifest import (
 from queries.schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
 
 ROW_GROUP = 262_144
+PART = "part-0.parquet"
 TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too
 _IDS = ("src", "dst", "vertex")
 _LOCK = ".lock"
@@ -76,6 +79,9 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            with suppress(OSError):  # what cannot be removed now is removed when the dump goes on
+                self._remove_unlisted()
         self._held.close()
         if isinstance(error, OSError):
             raise StoreError(
@@ -83,17 +89,16 @@ class StoreWriter:
                 "run the same command again to go on."
             ) from error
 
-    def read(self, file: str) -> list[dict[str, Any]]:
+    def read(self, file: str) -> pa.Table:
         """The rows of a finished file, given relative to the store; StoreError when it is damaged."""
         try:
-            rows: list[dict[str, Any]] = pq.read_table(self.folder / file).to_pylist()
+            return pq.read_table(self.folder / file, partitioning=None)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise StoreError(
                 f"{self.folder} is damaged: {file} cannot be read ({reason}). "
                 "Restore the file, or dump the store again into another folder."
             ) from error
-        return rows
 
     def write_graph_table(self, table: str, rows: pa.Table) -> None:
         """Replace one of GRAPH_TABLES; rows are only ever added, so the manifest of before remains true."""
@@ -103,30 +108,46 @@ class StoreWriter:
         replace_file(self.folder / name, buffer.getvalue())
         self.manifest.graph_files[table] = StoredFile(name, rows.num_rows, len(buffer.getvalue()))
 
-    @contextmanager
-    def shard(self, number: int, first: int, count: int) -> Iterator[ShardWriter]:
-        """Write the tables of samples [first, first + count); finished when the block ends without an error."""
-        writer = ShardWriter(self.folder, number, self.manifest.dtype)
-        try:
-            yield writer
-            files = writer.finish()
-        except BaseException:
-            writer.discard()
-            raise
-        self.manifest.shards.append(Shard(number, first, count, files))
+    def enter(self, shard: Shard, graphs: Sequence[int]) -> None:
+        """Enter a shard whose files have their temporary names: afterwards it is finished.
+
+        graphs: the number in this store of each graph, by the number that the shard's rows give it
+        Raises StoreError when the files are not there.
+        """
+        for file in shard.files.values():
+            self._check_there(file)
+        if list(graphs) != list(range(len(graphs))):
+            shard = renumber_graphs(self.folder, shard, graphs, self.manifest.dtype)
+        files = {table: self._rename(file) for table, file in shard.files.items()}
+        self.manifest.shards.append(replace(shard, files=files))
         write_manifest(self.folder, self.manifest)
 
+    def _check_there(self, file: StoredFile) -> None:
+        if not (self.folder / file.path).is_file():
+            raise StoreError(
+                f"{self.folder / file.path} is not there: the machine that wrote it has another folder of that name. "
+                "Choose a folder for --out that all machines share."
+            )
+
+    def _rename(self, file: StoredFile) -> StoredFile:
+        path = self.folder / file.path
+        final = path.with_name(PART)
+        path.replace(final)
+        _sync_folder(final.parent)
+        return replace(file, path=final.relative_to(self.folder).as_posix())
+
     def finish(self) -> None:
-        """Say in the manifest that every sample is in."""
+        """Say in the manifest that every sample is in, and remove what attempts at its shards left behind."""
         self.manifest.complete = True
         write_manifest(self.folder, self.manifest)
+        self._remove_unlisted()
 
     def _remove_unlisted(self) -> None:
         """Remove what an interrupted dump left behind."""
         listed = {file.path for file in self.manifest.all_files()}
         ours = [
             *(f".*{TEMPORARY}", *(f"{table}.parquet" for table in GRAPH_TABLES)),
-            *(f"{table}/shard=*/part-0.parquet*" for table in SHARD_TABLES),
+            *(f"{table}/shard=*/{PART}*" for table in SHARD_TABLES),
         ]
         for path in [path for pattern in ours for path in self.folder.glob(pattern)]:
             if path.relative_to(self.folder).as_posix() not in listed:
@@ -138,7 +159,7 @@ class StoreWriter:
 
 
 class ShardWriter:
-    """The open Parquet files of one shard, one per table that has rows."""
+    """The open Parquet files of one shard, one per table that has rows, under names that no other attempt uses."""
 
     def __init__(self, folder: Path, number: int, dtype: str) -> None:
         self._folder = folder
@@ -146,7 +167,7 @@ class ShardWriter:
         self._dtype = dtype
         self._open: dict[str, tuple[Path, IO[bytes], pq.ParquetWriter]] = {}
         self._rows: dict[str, int] = {}
-        self._renamed: list[Path] = []
+        self._name = f"{PART}.{uuid4().hex[:12]}{TEMPORARY}"
 
     def write(self, table: str, rows: pa.Table) -> None:
         """Append rows, which must continue the table's order (schema.GRAIN)."""
@@ -156,24 +177,16 @@ class ShardWriter:
         self._open[table][2].write_table(rows.cast(schema), row_group_size=ROW_GROUP)
         self._rows[table] = self._rows.get(table, 0) + rows.num_rows
 
-    def bytes_written(self) -> int:
-        """Bytes of all files so far."""
-        return sum(file.tell() for _, file, _ in self._open.values())
-
     def finish(self) -> dict[str, StoredFile]:
-        """Flush, rename, and describe the files."""
+        """Flush and describe the files, which still have their temporary names; see `StoreWriter.enter`."""
         files = {}
         for table, (path, file, writer) in self._open.items():
             writer.close()
             file.flush()
             os.fsync(file.fileno())
+            size = file.tell()
             file.close()
-            final = path.with_name(path.name.removesuffix(TEMPORARY))
-            path.replace(final)
-            self._renamed.append(final)
-            _sync_folder(final.parent)
-            relative = final.relative_to(self._folder).as_posix()
-            files[table] = StoredFile(relative, self._rows[table], final.stat().st_size)
+            files[table] = StoredFile(path.relative_to(self._folder).as_posix(), self._rows[table], size)
         return files
 
     def discard(self) -> None:
@@ -183,15 +196,30 @@ class ShardWriter:
             with suppress(OSError):  # as may be the last bytes
                 file.close()
             path.unlink(missing_ok=True)
-        for path in self._renamed:
-            path.unlink(missing_ok=True)
 
     def _create(self, table: str, schema: pa.Schema) -> tuple[Path, IO[bytes], pq.ParquetWriter]:
         folder = self._folder / table / f"shard={self._number:05d}"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"part-0.parquet{TEMPORARY}"
+        path = folder / self._name
         file = path.open("wb")
         return path, file, pq.ParquetWriter(file, schema, **_encoding(table, schema))
+
+
+def renumber_graphs(folder: Path, shard: Shard, numbers: Sequence[int], dtype: str) -> Shard:
+    """The shard with other numbers for its graphs, `numbers[old]`, in new files."""
+    writer = ShardWriter(folder, shard.shard, dtype)
+    try:
+        for table, old in shard.files.items():
+            with pq.ParquetFile(folder / old.path) as file:
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group)
+                    graph = pa.array(numbers, pa.int32()).take(rows["graph"].combine_chunks())
+                    writer.write(table, rows.set_column(rows.schema.get_field_index("graph"), "graph", graph))
+        files = writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    return replace(shard, files=files)
 
 
 def _encoding(table: str, schema: pa.Schema) -> dict[str, object]:

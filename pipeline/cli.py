@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pipeline.commands import asking, building
+from pipeline.commands import asking, building, comparing
 
 app = typer.Typer(
     help="Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 building.register(app)
 asking.register(app)
+comparing.register(app)
 
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 

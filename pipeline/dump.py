@@ -1,44 +1,44 @@
-"""The dump of a study: record every sample, sweep it, follow every parameter's path, store it all, shard by shard."""
+"""The dump of a study: record every sample, sweep it, follow every parameter's path, store it all, shard by shard.
+
+A shard, a range of samples, is made from the study and the numbers of the graphs met so far, by whoever an engine
+gives it to; the store takes shards in their order.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from exporters.annotate import annotate, save_model
-from exporters.conservation import conservation_error
 from exporters.edges import edge_blocks, total_edges
 from exporters.models import SampleError
 from exporters.parameter_groups import Partition, partition
-from exporters.recorder import Recording, fingerprint
+from exporters.recorder import Recording
 from exporters.spread import contribution_spread, path_statistics
 from exporters.sweep import BestEdges, best_edges
 from exporters.tables import (
     VertexSums,
     best_edge_tables,
-    component_rows,
     edge_table,
-    graph_row,
-    index_graph,
     node_gradient_table,
-    node_rows,
-    tensor_rows,
     vertex_tables,
 )
 from exporters.traced_model import TracedModel
 from exporters.writer import ShardWriter, StoreWriter
-from pipeline.paths import Groups, default_components, path_tables
+from pipeline.checkpoints import AtCheckpoints, Checkpoint
+from pipeline.graphs import NewGraph, ShardGraphs, StoreGraphs
+from pipeline.paths import Groups, path_tables
 from pipeline.sources import Sample, Samples
-from queries.manifest import MODEL, Manifest
-from queries.schema import GRAPH_TABLES, INVALID, NON_FINITE, OK, table_schema
+from queries.manifest import MODEL, Manifest, Shard
+from queries.schema import INVALID, NON_FINITE, OK, table_schema
 
 # samples in one shard: a file of its own for each sample's edges, fewer and larger files where samples are small
 SHARD_SIZE = {"all": 1, "parameters": 8}
@@ -77,15 +77,113 @@ class Summary:
                 self.failed.append((row["sample"], f"{row['status']}: {row['message']}"))
 
 
-@dataclass
-class _Graphs:
-    """The graphs seen so far. A graph's number is the order in which the samples met it."""
+@dataclass(frozen=True)
+class Task:
+    """A shard to make: its samples, and the numbers of the graphs that the store's shards have met so far."""
 
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in GRAPH_TABLES})
-    numbers: dict[str, int] = field(default_factory=dict)
-    groups: dict[str, Groups] = field(default_factory=dict)
-    partition: Partition | None = None
-    changed: bool = False
+    number: int
+    ids: range
+    known: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class MadeShard:
+    """A shard's files under their temporary names, its rows of `samples`, and the graphs it met.
+
+    graphs: the fingerprint of each graph by the number it has in the shard's rows; `new`: those that were not known
+    """
+
+    shard: Shard
+    rows: list[dict[str, Any]]
+    graphs: list[str]
+    new: list[NewGraph]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model at its checkpoints, the samples and the parameter groups: all it takes to make shards of a store.
+
+    Sample number i of the store is sample i modulo their number, at checkpoint i divided by it.
+    """
+
+    model: AtCheckpoints
+    samples: Samples
+    settings: Settings
+    folder: Path  # of the store
+    partition: Partition
+
+    def __len__(self) -> int:
+        return len(self.samples.samples) * len(self.model)
+
+    def manifest(self) -> Manifest:
+        """What the store of this study says of it."""
+        return Manifest(
+            tool_version=tool_version(),
+            model=self.model.in_manifest(),
+            samples={"source": self.samples.source, "fingerprint": self.samples.fingerprint, "count": len(self)},
+            settings=self.settings.in_manifest(),
+        )
+
+    def make(self, task: Task, on_sample: Callable[[int], None] = lambda _: None) -> MadeShard:
+        """Make one shard. `on_sample` is told the number of samples done after each one."""
+        writer = ShardWriter(self.folder, task.number, self.settings.dtype)
+        graphs = ShardGraphs(task.known, self.partition, self.model.at(0))
+        try:
+            rows = []
+            for number in task.ids:
+                rows.append(self._write_sample(writer, number, graphs))
+                on_sample(number + 1)
+            writer.write("samples", pa.Table.from_pylist(rows, table_schema("samples", self.settings.dtype)))
+            files = writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+        return MadeShard(Shard(task.number, task.ids.start, len(task.ids), files), rows, graphs.order, graphs.new)
+
+    def _write_sample(self, shard: ShardWriter, number: int, graphs: ShardGraphs) -> dict[str, Any]:
+        """Write one sample's rows; returns its row of `samples`."""
+        started = time.perf_counter()
+        at, which = divmod(number, len(self.samples.samples))
+        model, sample = self.model.at(at), self.samples.samples[which]
+        row: dict[str, Any] = {"sample": number, "text": sample.text, "tokens": [], "checkpoint": self.model.names[at]}
+        row["labels"] = list(sample.labels.items())
+        try:
+            encoded = sample.encode()
+            row.update(tokens=encoded.tokens, n_tokens=len(encoded.tokens))
+            recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
+        except SampleError as error:
+            return {**row, "status": INVALID, "message": str(error)}
+        if not recording.is_finite():
+            return {**row, "status": NON_FINITE, "loss": recording.loss, "message": _non_finite(recording)}
+        groups = graphs.groups(recording)
+        for table, block in _sample_tables(recording, groups, number, self.settings):
+            shard.write(table, block)
+        return {
+            **row,
+            "graph": groups.index.graph,
+            "loss": recording.loss,
+            "n_vertices": recording.n_vertices,
+            "n_edges": total_edges(recording),
+            "seconds": time.perf_counter() - started,
+            "status": OK,
+        }
+
+
+class Engine(Protocol):
+    """Who makes the shards."""
+
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+        """The shards in the order of the tasks. A task is taken when it is begun: later ones know more graphs."""
+        ...
+
+
+class Local:
+    """One shard after the other in this process, which uses all cores."""
+
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+        """See Engine."""
+        for task in tasks:
+            yield study.make(task, on_sample)
 
 
 def dump(
@@ -94,35 +192,48 @@ def dump(
     out: Path,
     settings: Settings,
     on_sample: Callable[[int], None] = lambda _: None,
+    checkpoints: Sequence[Checkpoint] = (),
+    engine: Engine | None = None,
 ) -> Summary:
-    """Write, or continue, the store `out`. `on_sample` is told the number of samples done after each one.
+    """Write, or continue, the store `out`.
 
+    on_sample: told the number of samples done, once before the first that is to be made and after each one
+    checkpoints: weights that the model takes in turn, all samples with the first, then all with the second; default:
+        those it has
+    engine: who makes the shards; default: this process
     Raises ModelError when the model cannot be traced, StoreError when `out` holds something else. A sample that fails
     is stored with its status and reason, and the dump goes on. Interrupted at any moment, the finished shards remain.
     """
-    example = first_recording(model, samples.samples)
-    wanted = Manifest(
-        tool_version=tool_version(),
-        model={"name": model.name, "fingerprint": model.fingerprint()},
-        samples={"source": samples.source, "fingerprint": samples.fingerprint, "count": len(samples.samples)},
-        settings=settings.in_manifest(),
-    )
+    at = AtCheckpoints(model, checkpoints)
+    example = first_recording(at.last, samples.samples)
+    study = Study(at, samples, settings, out, partition(example))
     summary = Summary()
-    with StoreWriter(out, wanted) as writer:
-        graphs = _read_graphs(writer)
-        _prepare(graphs, writer, model, example)
-        size = SHARD_SIZE[settings.detail]
-        finished = {shard.shard: shard.files["samples"].path for shard in writer.manifest.shards}
-        for number in range(-(-len(samples.samples) // size)):
-            ids = range(number * size, min((number + 1) * size, len(samples.samples)))
-            if number in finished:
-                summary.before += len(ids)
-                summary.add(writer.read(finished[number]))
-            else:
-                summary.add(_write_shard(writer, number, ids, model, samples.samples, settings, graphs, on_sample))
-            on_sample(ids.stop)
+    with StoreWriter(out, study.manifest()) as writer:
+        graphs = StoreGraphs(study.partition)
+        graphs.read(writer)
+        if not (out / MODEL).exists():
+            save_model(annotate(at.last.model, example), out / MODEL)
+        del example  # every value of a graph
+        for shard in writer.manifest.shards:
+            summary.before += shard.count
+            summary.add(writer.read(shard.files["samples"].path).to_pylist())
+        on_sample(summary.before)
+        tasks = (Task(number, ids, dict(graphs.numbers)) for number, ids in _ranges(study, len(writer.manifest.shards)))
+        for made in (engine or Local()).shards(study, tasks, on_sample):
+            numbers = graphs.add(made.graphs, made.new)
+            graphs.write(writer)
+            writer.enter(made.shard, numbers)
+            summary.add(made.rows)
+            on_sample(made.shard.first + made.shard.count)
         writer.finish()
     return summary
+
+
+def _ranges(study: Study, finished: int) -> Iterator[tuple[int, range]]:
+    """The number and the samples of every shard that is not finished yet; those before it are."""
+    size, n = SHARD_SIZE[study.settings.detail], len(study)
+    for number in range(finished, -(-n // size)):
+        yield number, range(number * size, min((number + 1) * size, n))
 
 
 def tool_version() -> str:
@@ -139,74 +250,10 @@ def first_recording(model: TracedModel, samples: list[Sample]) -> Recording:
     for sample in samples:
         try:
             encoded = sample.encode()
-            return model.record(encoded.inputs, len(encoded.tokens))
+            return model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
         except SampleError as error:
             reason = str(error)
     raise SampleError(f"no sample can be recorded; the last one: {reason}")
-
-
-def _prepare(graphs: _Graphs, writer: StoreWriter, model: TracedModel, example: Recording) -> None:
-    """The annotated model, and the parameter groups, which all graphs of a store share."""
-    graphs.partition = partition(example)
-    graphs.rows["parameter_groups"] = [
-        {"parameter_group": g.name, "parameter": g.parameter, "slice": g.slice, "size": g.size}
-        for g in graphs.partition.groups
-    ]
-    if not (writer.folder / MODEL).exists():
-        save_model(annotate(model.model, example), writer.folder / MODEL)
-
-
-def _write_shard(
-    writer: StoreWriter,
-    number: int,
-    ids: range,
-    model: TracedModel,
-    samples: list[Sample],
-    settings: Settings,
-    graphs: _Graphs,
-    on_sample: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    """Write one shard; returns its rows of `samples`."""
-    with writer.shard(number, ids.start, len(ids)) as shard:
-        rows = []
-        for i in ids:
-            row = _write_sample(shard, i, model, samples[i], settings, graphs)
-            rows.append(row)
-            on_sample(i)
-        shard.write("samples", pa.Table.from_pylist(rows, table_schema("samples", settings.dtype)))
-        if graphs.changed or not writer.manifest.graph_files:
-            for table, schema in GRAPH_TABLES.items():
-                writer.write_graph_table(table, pa.Table.from_pylist(graphs.rows[table], schema))
-            graphs.changed = False
-    return rows
-
-
-def _write_sample(
-    shard: ShardWriter, number: int, model: TracedModel, sample: Sample, settings: Settings, graphs: _Graphs
-) -> dict[str, Any]:
-    """Write one sample's rows; returns its row of `samples`."""
-    started = time.perf_counter()
-    row: dict[str, Any] = {"sample": number, "text": sample.text, "tokens": [], "labels": list(sample.labels.items())}
-    try:
-        encoded = sample.encode()
-        row.update(tokens=encoded.tokens, n_tokens=len(encoded.tokens))
-        recording = model.record(encoded.inputs, len(encoded.tokens))
-    except SampleError as error:
-        return {**row, "status": INVALID, "message": str(error)}
-    if not recording.is_finite():
-        return {**row, "status": NON_FINITE, "loss": recording.loss, "message": _non_finite(recording)}
-    groups = _groups_of(graphs, recording, model)
-    for table, block in _sample_tables(recording, groups, number, settings):
-        shard.write(table, block)
-    return {
-        **row,
-        "graph": groups.index.graph,
-        "loss": recording.loss,
-        "n_vertices": recording.n_vertices,
-        "n_edges": total_edges(recording),
-        "seconds": time.perf_counter() - started,
-        "status": OK,
-    }
 
 
 def _sample_tables(
@@ -248,43 +295,3 @@ def _non_finite(recording: Recording) -> str:
         if not np.isfinite(recording.gradients[t.first_vertex : (t.first_vertex or 0) + t.size]).all()
     ]
     return f"gradients of {len(bad)} tensors are NaN or infinite, nearest to the loss: {bad[-1]}"
-
-
-def _groups_of(graphs: _Graphs, recording: Recording, model: TracedModel) -> Groups:
-    """What the recording's graph counts paths by; a new graph is added to its tables, its conservation measured."""
-    mark = fingerprint(recording.tape)
-    if mark not in graphs.groups:
-        assert graphs.partition is not None
-        number = graphs.numbers.setdefault(mark, len(graphs.numbers))
-        graphs.groups[mark] = Groups(graphs.partition, default_components(recording), index_graph(recording, number))
-        if number == len(graphs.rows["graphs"]):
-            _add_graph(graphs, recording, number, mark, model)
-    return graphs.groups[mark]
-
-
-def _add_graph(graphs: _Graphs, recording: Recording, number: int, mark: str, model: TracedModel) -> None:
-    graphs.rows["graphs"].append(graph_row(recording, number, mark, conservation_error(recording)))
-    graphs.rows["nodes"] += node_rows(recording, number)
-    graphs.rows["tensors"] += tensor_rows(recording, number, model.aliases)
-    known = {row["component"] for row in graphs.rows["components"]}
-    graphs.rows["components"] += [row for row in component_rows(recording) if row["component"] not in known]
-    graphs.changed = True
-
-
-def _read_graphs(writer: StoreWriter) -> _Graphs:
-    """The graphs that the finished shards use; later ones, of a shard that was lost, will be met again."""
-    graphs = _Graphs()
-    if not writer.manifest.graph_files:
-        return graphs
-    used = -1
-    for file in writer.manifest.files("samples"):
-        used = max([used, *(row["graph"] for row in writer.read(file) if row["graph"] is not None)])
-    for table in ("graphs", "nodes", "tensors"):
-        rows = writer.read(writer.manifest.graph_files[table].path)
-        graphs.rows[table] = [row for row in rows if row["graph"] <= used]
-    names = {row["component"] for row in graphs.rows["nodes"] if row["kind"] != "copies"}
-    rows = writer.read(writer.manifest.graph_files["components"].path)
-    graphs.rows["components"] = [row for row in rows if row["component"] in names]
-    graphs.numbers = {row["fingerprint"]: row["graph"] for row in graphs.rows["graphs"]}
-    graphs.changed = True
-    return graphs

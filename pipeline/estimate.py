@@ -47,7 +47,7 @@ def estimate(model: TracedModel, samples: Samples, settings: Settings) -> Estima
             encoded = sample.encode()
             shape = tuple((name, tuple(x.shape)) for name, x in encoded.inputs.items())
             if shape not in sizes:
-                recording = model.record(encoded.inputs, len(encoded.tokens))
+                recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
                 sizes[shape] = recording.n_vertices, total_edges(recording)
         except SampleError:
             failed += 1

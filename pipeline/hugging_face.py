@@ -153,7 +153,7 @@ def _labels_at_masks(tokenizer: Any, length: int, masks: list[int], words: str) 
 
 
 def _encode_pair(tokenizer: Any, start: int | None, line: str) -> Encoded:
-    """The tokens are those of the source."""
+    """The tokens are those of the source, then those that the decoder reads."""
     source, separator, target = line.partition("\t")
     if not separator or not source.strip() or not target.strip():
         raise SampleError(f"the line {line!r} is no pair; write source TAB target")
@@ -161,8 +161,12 @@ def _encode_pair(tokenizer: Any, start: int | None, line: str) -> Encoded:
         raise SampleError("the model's configuration has no decoder_start_token_id, which its decoder would read first")
     ids = _numbers(tokenizer, source)
     labels = tokenizer(text_target=target)["input_ids"]
-    inputs = {"input_ids": [ids], "decoder_input_ids": [[start, *labels[:-1]]], "labels": [labels]}
-    return Encoded({n: torch.tensor(x) for n, x in inputs.items()}, tokenizer.convert_ids_to_tokens(ids))
+    read = [start, *labels[:-1]]
+    inputs = {"input_ids": [ids], "decoder_input_ids": [read], "labels": [labels]}
+    tokens = tokenizer.convert_ids_to_tokens([*ids, *read])
+    return Encoded(
+        {n: torch.tensor(x) for n, x in inputs.items()}, tokens, {"input_ids": 0, "decoder_input_ids": len(ids)}
+    )
 
 
 def _numbers(tokenizer: Any, text: str) -> list[int]:

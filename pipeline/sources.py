@@ -26,7 +26,7 @@ from pipeline.runs import is_run, load_run
 from pipeline.zoo import LOSS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_RESERVED = ("text", "tokens", "labels")
+_RESERVED = ("text", "tokens", "first_token", "labels")
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,9 @@ def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int
     """Read a .txt, .jsonl or .npz file of samples.
 
     .txt: one sample per line, for the model's encoder (source TAB target for pairs)
-    .jsonl: one object per line, input name -> nested list with a batch axis of size 1; `text` and `tokens` optional;
-        or `text` alone, for the model's encoder. Either may have `labels`, name -> text, number or boolean
+    .jsonl: one object per line, input name -> nested list with a batch axis of size 1; `text`, `tokens` and
+        `first_token` (see Encoded) optional; or `text` alone, for the model's encoder. Either may have `labels`,
+        name -> text, number or boolean
     .npz: input name -> array whose first axis runs over the samples
     Raises SampleError when the file cannot be read; a line that is no sample raises it only when it is encoded.
     """
@@ -197,7 +198,14 @@ def _from_object(path: Path, number: int, line: str, encode: Callable[[str], Enc
         tokens = values.get("tokens", [])
         if not isinstance(tokens, list):
             raise SampleError(f"{path.name}:{number}: 'tokens' is {json.dumps(tokens)}, a list of words is wanted")
-        return Encoded(tensors, [str(token) for token in tokens])
+        first_token = values.get("first_token", {})
+        if not isinstance(first_token, dict):
+            raise SampleError(
+                f"{path.name}:{number}: 'first_token' is {json.dumps(first_token)}; input names with places in "
+                "'tokens' are wanted, as in "
+                '{"source_ids": 0, "input_ids": 7}'
+            )
+        return Encoded(tensors, [str(token) for token in tokens], first_token)
 
     return Sample(_text(line), make, _labels_if_any(line))
 

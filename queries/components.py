@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from queries.graph import Graph, Node, Tensor
 from queries.names import nearest
 from queries.schema import StoreError
-from queries.slices import selected
-from queries.specs import Rule, matches, rule_names
+from queries.specs import Rule, matches
+from queries.splits import no_axis, parts
 
 Label = tuple[str | int | None, ...]
 
@@ -74,21 +74,31 @@ class RuleUse(NamedTuple):
 def members_by_rules(graph: Graph, rules: tuple[Rule, ...], use: RuleUse) -> Members:
     """The components that rules define in one graph; `use` counts what each rule found, for `check_use`.
 
-    Raises StoreError when a slice has more items than a tensor it meets has axes.
+    A rule with a split defines as many components as the graph's axis of that name is long, none where it has no such
+    axis. Raises StoreError when a slice has more items than a tensor it meets has axes.
     """
-    names = rule_names(rules)
-    bits = _empty(graph, len(names))
-    present = np.zeros(len(names), np.bool_)
+    found: list[tuple[str, Tensor, NDArray[np.bool_] | None]] = []
     for number, rule in enumerate(rules):
-        component = names.index(rule.name)
         for node, tensor in _computed(graph):
             if not all(matches(accepted, getattr(node, key)) for key, accepted in rule.conditions):
                 continue
-            mask = None if rule.slice is None else selected(rule.slice, tensor.shape, tensor.name)
             use.operators[number] += 1
-            use.elements[number] += tensor.size if mask is None else int(mask.sum())
-            present[component] |= _set_bit(bits, _rows(graph, tensor), component, mask)
+            for name, mask in parts(rule, tensor):
+                use.elements[number] += tensor.size if mask is None else int(mask.sum())
+                found.append((name, tensor, mask))
+    names = _names(rules, [name for name, _, _ in found])
+    bits = _empty(graph, len(names))
+    present = np.zeros(len(names), np.bool_)
+    for name, tensor, mask in found:
+        component = names[name]
+        present[component] |= _set_bit(bits, _rows(graph, tensor), component, mask)
     return Members([(name,) for name in names], bits, present, _is_partition(graph, bits))
+
+
+def _names(rules: tuple[Rule, ...], found: list[str]) -> dict[str, int]:
+    """The components of a graph by name: all that rules without a split define, and those found."""
+    whole = [rule.name for rule in rules if rule.split is None]
+    return {name: i for i, name in enumerate(dict.fromkeys([*whole, *found]))}
 
 
 def _is_partition(graph: Graph, bits: NDArray[np.uint64]) -> bool:
@@ -101,8 +111,22 @@ def check_use(rules: tuple[Rule, ...], use: RuleUse, graphs: list[Graph]) -> Non
     for number, rule in enumerate(rules):
         if use.operators[number] == 0:
             raise StoreError(f"component {rule} matches no operator.{_hint(rule, graphs)}")
+        if use.elements[number] == 0 and rule.split is not None and not _has_axis(rule, graphs):
+            raise StoreError(
+                f"component {rule} is split by {rule.split!r}, but what it matches has {no_axis(rule.split, graphs)}"
+            )
         if use.elements[number] == 0:
             raise StoreError(f"the slice {rule.slice!r} of component {rule} selects nothing of what it matches.")
+
+
+def _has_axis(rule: Rule, graphs: list[Graph]) -> bool:
+    matched = (
+        tensor
+        for graph in graphs
+        for node, tensor in _computed(graph)
+        if all(matches(accepted, getattr(node, key)) for key, accepted in rule.conditions)
+    )
+    return any(rule.split in tensor.axis_names for tensor in matched)
 
 
 def _hint(rule: Rule, graphs: list[Graph]) -> str:

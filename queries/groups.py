@@ -13,6 +13,7 @@ from queries.names import nearest
 from queries.schema import StoreError
 from queries.slices import selected
 from queries.specs import Rule, matches, rule_names
+from queries.splits import cut_groups
 
 
 class FinestGroup(NamedTuple):
@@ -87,8 +88,9 @@ def _masks(rules: tuple[Rule, ...], graph: Graph) -> dict[tuple[str, int], NDArr
 def resolve_groups(rules: tuple[Rule, ...], finest_groups: list[FinestGroup], graph: Graph) -> Groups:
     """The groups that rules define, over the parameters of any graph of the store (they are alike in all).
 
-    Raises StoreError when a rule matches no parameter, or its slice does not fit or selects nothing.
+    Raises StoreError when a rule matches no parameter, or its slice or split does not fit or selects nothing.
     """
+    rules = cut_groups(rules, graph)
     names = rule_names(rules)
     whole: list[tuple[int, int]] = []
     parts: list[Part] = []

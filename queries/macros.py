@@ -25,10 +25,12 @@ create macro vertex_name(in_graph, in_vertex) as (
 )
 """
 
+# the place in samples.tokens
 _VERTEX_STEP = """
 create macro vertex_step(in_graph, in_vertex) as (
     select max(
-        axis_index(in_vertex - t.first_vertex, t.shape, list_position(t.axis_names, 'step'))
+        t.first_step
+        + axis_index(in_vertex - t.first_vertex, t.shape, list_position(t.axis_names, 'step'))
     )
     from tensors as t
     where t.graph = in_graph

@@ -20,6 +20,7 @@ _EDGE = ("contribution", "share", "margin")
 _SHOWN = ("hop", "vertex_name", "op_type", "component", "step", "token", "value", "gradient", *_EDGE)
 _ENDS = {
     "loss": "reaches the loss",
+    "goal": "reaches the vertex asked for",
     "dead": "dead: no gradient flows on from its last vertex",
     "absent": "absent: the vertex has no edge in this sample",
 }
@@ -27,12 +28,12 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Path:
-    """The path from `start` under a method. `end` says why it ends: 'loss', 'dead' or 'absent'.
+    """The path from `start` under a method. `end` says why it ends: 'loss', 'goal', 'dead' or 'absent'.
 
     `rows` has one row per vertex on the path, hop 0 being the start: vertex, vertex_name; op_type, component, module,
-    layer, step and token of the operator that computes it; value and gradient; and, of the edge that leads to it, slot,
-    derivative, contribution, share (contribution / gradient of the vertex before) and margin (1 - |runner-up| / |best|,
-    null where the vertex before has no other edge).
+    layer, step (place in the sample's tokens) and token of the operator that computes it; value and gradient; and, of
+    the edge that leads to it, slot, derivative, contribution, share (contribution / gradient of the vertex before) and
+    margin (1 - |runner-up| / |best|, null where the vertex before has no other edge).
     """
 
     start: str

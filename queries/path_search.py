@@ -194,9 +194,10 @@ class Search:
         return int(self._vertices.operator[dst]), int(self._edges.slot[row]), dst
 
     def _compare(self, a: _Option, b: _Option) -> int:
-        left, right = self.reached(a), self.reached(b)
-        if left != right:
-            return -1 if left.exceeds(right) else 1
+        if a.bound < np.inf:
+            left, right = self.reached(a), self.reached(b)
+            if left != right:
+                return -1 if left.exceeds(right) else 1
         return -1 if a.key < b.key else 1
 
     # Exact products, for what the logarithms leave open

@@ -53,7 +53,7 @@ GRAPH_TABLES: dict[str, pa.Schema] = {
             pa.field("role", pa.string()),
             pa.field("component", pa.string()),
             pa.field("layer", pa.int32()),
-            pa.field("step", pa.int32()),
+            pa.field("step", pa.int32()),  # place in samples.tokens of the iteration that the operator is of
             pa.field("order", pa.int32()),
         ]
     ),
@@ -65,6 +65,8 @@ GRAPH_TABLES: dict[str, pa.Schema] = {
             pa.field("kind", pa.string()),
             pa.field("shape", pa.list_(pa.int64())),
             pa.field("axis_names", pa.list_(pa.string())),
+            # place in samples.tokens that index 0 along the axis named 'step' stands for; null without such an axis
+            pa.field("first_step", pa.int32()),
             pa.field("node", pa.int32()),
             pa.field("first_vertex", pa.int64()),
             pa.field("size", pa.int64()),

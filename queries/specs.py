@@ -6,7 +6,9 @@
     op_type = ["MatMul", "Add"]         slice = "0:200, :"
     slice = "..., 3, :, :"
 
-All conditions of an entry must hold; a list means any of its values; entries of one name are united.
+All conditions of an entry must hold; a list means any of its values; entries of one name are united. An entry with
+`split = "head"` stands for one entry per index along the axis of that name, `head{index}` each; of parameters, which
+have no such axis, for as many equal parts along `axis`.
 """
 
 from __future__ import annotations
@@ -24,18 +26,30 @@ from queries.slices import parse_slice
 _GLOBS = ("module", "op_type", "role", "component", "parameter")
 _NUMBERS = ("layer", "step")
 _KEYS = {
-    "component": ("name", "module", "op_type", "role", "layer", "component", "step", "slice"),
-    "parameter_group": ("name", "parameter", "slice"),
+    "component": ("name", "module", "op_type", "role", "layer", "component", "step", "slice", "split"),
+    "parameter_group": ("name", "parameter", "slice", "split", "axis"),
 }
+_CONDITIONS = (*_GLOBS, *_NUMBERS)
+INDEX = "{index}"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of a file: a condition per key, each a tuple of accepted values, and a slice of what they match."""
+    """One entry of a file: a condition per key, each a tuple of accepted values, and a slice of what they match.
+
+    split: the name of the axis by which the entry is several; `axis`: the axis of a parameter that is cut accordingly
+    """
 
     name: str
     conditions: tuple[tuple[str, tuple[str | int, ...]], ...]
     slice: str | None
+    split: str | None = None
+    axis: int = 0
+
+    def part_name(self, index: int) -> str:
+        """The name of one of the entries that a split makes."""
+        template = self.name if INDEX in self.name else f"{self.name}.{self.split}{INDEX}"
+        return template.replace(INDEX, str(index))
 
     def __str__(self) -> str:
         return f"{self.name!r} ({', '.join(f'{key} = {list(values)}' for key, values in self.conditions)})"
@@ -71,16 +85,29 @@ def _rule(path: Path, kind: str, number: int, entry: dict[str, Any]) -> Rule:
             )
     if not isinstance(entry.get("name"), str):
         raise StoreError(f"{where} needs a name, a text.")
+    conditions = tuple((key, _values(where, key, entry[key])) for key in _CONDITIONS if key in entry)
+    if not conditions:
+        choices = [key for key in _KEYS[kind] if key in _CONDITIONS]
+        raise StoreError(f"{where} has no condition. Give at least one of {', '.join(choices)}.")
+    _check_parts(where, kind, entry)
+    return Rule(entry["name"], conditions, entry.get("slice"), entry.get("split"), entry.get("axis", 0))
+
+
+def _check_parts(where: str, kind: str, entry: dict[str, Any]) -> None:
+    # slice, split and axis: which elements of what the conditions match
     if not isinstance(entry.get("slice", ""), str):
         raise StoreError(f"{where}: slice must be a text such as '..., 3, :', got {entry['slice']!r}.")
-    conditions = tuple(
-        (key, _values(where, key, entry[key])) for key in (*_GLOBS, *_NUMBERS) if key in entry and key in _KEYS[kind]
-    )
-    if not conditions:
-        raise StoreError(f"{where} has no condition. Give at least one of {', '.join(_KEYS[kind][1:-1])}.")
     if "slice" in entry:
         parse_slice(entry["slice"])
-    return Rule(entry["name"], conditions, entry.get("slice"))
+    split, axis = entry.get("split"), entry.get("axis", 0)
+    if split is not None and (not isinstance(split, str) or not split):
+        raise StoreError(f"{where}: split must be the name of an axis, such as 'head', got {split!r}.")
+    if not isinstance(axis, int) or isinstance(axis, bool) or axis < 0:
+        raise StoreError(f"{where}: axis must be a whole number from 0 on, got {axis!r}.")
+    if split is None and ("axis" in entry or INDEX in entry["name"]):
+        raise StoreError(f"{where}: {'axis' if 'axis' in entry else INDEX} goes with split, the name of an axis.")
+    if split is not None and kind == "parameter_group" and "slice" in entry:
+        raise StoreError(f"{where} has a slice and a split; give a parameter group one of them.")
 
 
 def read_rules(path: str | Path, kind: str) -> tuple[Rule, ...]:
@@ -103,5 +130,5 @@ def read_rules(path: str | Path, kind: str) -> tuple[Rule, ...]:
 
 
 def rule_names(rules: tuple[Rule, ...]) -> list[str]:
-    """The names the rules define, each once, in the order of the file."""
+    """The names that rules without split define, each once, in the order of the file."""
     return list(dict.fromkeys(rule.name for rule in rules))

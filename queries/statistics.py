@@ -101,15 +101,17 @@ def summarise_samples(values: Floats, resamples: int = RESAMPLES, seed: int = _S
 def paired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Difference:
     """Right - left (R x n_pairs each) with its percentile-bootstrap 95 % interval over pairs.
 
-    A pair that lacks a value on one side is left out of its row, so that the means differ by the mean difference. Rows
-    with fewer than two pairs have no interval: nan. (Efron and Tibshirani 1993, chapters 8 and 13.)
+    A pair that lacks a value on one side is left out of its row, so that the means differ by the mean difference; where
+    no pair is complete, each side's mean is that of its own values. Rows with fewer than two pairs have no interval:
+    nan. (Efron and Tibshirani 1993, chapters 8 and 13.)
     """
     difference = right - left
     incomplete = np.isnan(difference)
     mean, n = means(difference)
-    left_mean, _ = means(np.where(incomplete, np.nan, left))
-    right_mean, _ = means(np.where(incomplete, np.nan, right))
-    return Difference(left_mean, right_mean, mean, *_intervals(difference, resamples, seed), n, n)
+    left_out = incomplete & (n > 0)[:, None]
+    left_mean, left_n = means(np.where(left_out, np.nan, left))
+    right_mean, right_n = means(np.where(left_out, np.nan, right))
+    return Difference(left_mean, right_mean, mean, *_intervals(difference, resamples, seed), left_n, right_n)
 
 
 def unpaired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Difference:

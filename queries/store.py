@@ -12,7 +12,11 @@ from queries.reader import StoreReader
 if TYPE_CHECKING:
     import duckdb
 
+    from queries.comparison import Between, Comparison
     from queries.path import Path as TracedPath
+    from queries.path_statistics import PathStatistics
+    from queries.paths_found import Paths
+    from queries.stored_edges import MoreEdges
     from queries.verify import Check
 
 
@@ -29,14 +33,48 @@ def open_store(path: str | Path, *, check: bool = True) -> Store:
     return Store(folder, manifest)
 
 
+def compare(left: Store | str | Path, right: Store | str | Path, **asked: Any) -> Comparison:
+    """Differences in importance between two stores, or their folders: `Store.compare` of the first with the second.
+
+    Raises StoreError for a folder that is no store, and for what does not fit the stores.
+    """
+    first, second = (side if isinstance(side, Store) else open_store(side) for side in (left, right))
+    return first.compare(second, **asked)
+
+
 class Store(StoreReader):
     """A graph store: its tables in SQL, its traces and the importance of its components. Made by `open_store`."""
 
-    def trace(self, parameter: str, sample: int = 0, method: str = "greedy") -> TracedPath:
-        """Follow one path of a sample from the element `parameter`, as in 'lstm.weight_hh_l0[3,17]', to the loss."""
+    def trace(
+        self, parameter: str, sample: int = 0, method: str = "greedy", through: str | Sequence[str] = ()
+    ) -> TracedPath:
+        """Follow one path of a sample from the element `parameter`, as in 'lstm.weight_hh_l0[3,17]', to the loss.
+
+        through: components and vertices that it must pass: then it is the best such path, by product for the method
+            'product' and by share, which is what greedy goes by, for the others
+        """
+        from queries.best_paths import best_path
         from queries.path import trace
 
-        return trace(self, parameter, sample, method)
+        return (
+            best_path(self, parameter, sample, method, through) if through else trace(self, parameter, sample, method)
+        )
+
+    def k_best(
+        self,
+        start: str | int,
+        sample: int = 0,
+        k: int = 5,
+        by: str = "product",
+        through: str | int | Sequence[str | int] = (),
+        to: str | int | None = None,
+        components: str | Path | None = None,
+        more: MoreEdges | None = None,
+    ) -> Paths:
+        """The `k` best paths from a vertex, to the loss or another vertex; see `queries.best_paths`."""
+        from queries.best_paths import best_paths
+
+        return best_paths(self, start, sample, k, by, through=through, to=to, components=components, more=more)
 
     def importance(
         self,
@@ -50,6 +88,43 @@ class Store(StoreReader):
         from queries.importance import importance
 
         return importance(self, by, components=components, groups=groups, sample=sample, method=method)
+
+    def stability(
+        self,
+        by: str = "component",
+        group: str | None = None,
+        measure: str = "edge_share",
+        method: str = "greedy",
+        components: str | Path | None = None,
+        groups: str | Path | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """Whether the samples rank the components alike, per parameter group; see `queries.stability`."""
+        from queries.stability import stability
+
+        return stability(self, by, group, measure, method=method, components=components, groups=groups)
+
+    def compare(
+        self,
+        other: Store | None = None,
+        between: Between | None = None,
+        by: Sequence[str] = ("parameter_group", "component"),
+        measure: str = "edge_share",
+        method: str = "greedy",
+        components: str | Path | None = None,
+        groups: str | Path | None = None,
+    ) -> Comparison:
+        """Differences to another store, or between 'condition=singular,plural'; see `queries.comparison`."""
+        from queries.comparison import compare
+
+        return compare(
+            self, other, between, by=by, measure=measure, method=method, components=components, groups=groups
+        )
+
+    def path_statistics(self, start: str | int, sample: int = 0) -> PathStatistics:
+        """How many paths lead from a vertex to the loss, and how their products are spread."""
+        from queries.path_statistics import path_statistics
+
+        return path_statistics(self, start, sample)
 
     def info(self) -> dict[str, Any]:
         """What the store holds: model, settings, samples, sizes."""

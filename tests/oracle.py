@@ -146,6 +146,10 @@ class ScalarGraph:
 
     # Reading
 
+    def parameter_vertices(self, name: str) -> list[int]:
+        """The vertices of a parameter's elements, in row-major order."""
+        return [vertex.number for vertex in self._parameters[name].values()]
+
     @property
     def loss(self) -> float:
         """The scalar that everything leads to."""

@@ -1,4 +1,6 @@
-"""Commands that ask a graph store: trace, importance, sql, query, queries, info, verify. None of them imports torch."""
+"""Commands that ask a graph store: trace, importance, sql, query, queries, info, verify. None of them imports torch,
+but for `trace --model`, which records a sample again.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,11 @@ import typer
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    from queries import Store
+    from queries.path import Path as TracedPath
+    from queries.paths_found import Paths
+    from queries.stored_edges import MoreEdges
 
 
 class Format(StrEnum):
@@ -54,22 +61,69 @@ def trace(
     ],
     sample: Sample = 0,
     method: Method = "greedy",
+    k: Annotated[int | None, typer.Option("-k", help="The k best paths, in place of the one of --method.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="What is best: the product of derivatives (default with -k), or of shares of the gradient."),
+    ] = None,
+    through: Annotated[
+        list[str] | None,
+        typer.Option(help="A component or a vertex that the path must pass. Give it again: all of them."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="A vertex that the path ends in; default: the loss.")] = None,
+    components: Annotated[Path | None, typer.Option(help="TOML file that names components for --through.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="MODEL of the dump, with --samples: finds edges again that are not stored.")
+    ] = None,
+    samples: Annotated[Path | None, typer.Option(help="The samples file of the dump.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="The checkpoint of the dump, where it named one.")] = None,
+    objective: Annotated[str, typer.Option(help="The objective of the dump.")] = "loss",
     form: Formatted = Format.TABLE,
     out: Out = None,
 ) -> None:
-    """Follow the path of one parameter from where it enters the graph to the loss.
+    """Follow the path of one parameter from where it enters the graph to the loss, or find its k best paths.
 
-    Reads STORE; prints one row per vertex on the path.
+    Reads STORE; prints one row per vertex on the path. With -k a table has one row per path, and the other formats one
+    row per edge of each path. --by, --through and --to without -k find the one best path.
 
     Example: gradtrace trace runs/demo 'lstm.weight_hh_l0[3,17]' --sample 2
     """
-    from queries import open_store
+    from queries import StoreError, open_store
 
-    path = open_store(store).trace(parameter, sample, method)
-    if form is Format.TABLE and out is None:
-        sys.stdout.write(f"{path}\n")
+    opened = open_store(store)
+    shown: TracedPath | Paths
+    if (k, by, through or None, to, components, model, samples) == (None,) * 7:
+        shown = opened.trace(parameter, sample, method)
     else:
-        _print(path.to_arrow(), form, out)
+        more = _more(opened, sample, model, samples, checkpoint, objective)
+        ranked_by = by or ("share" if k is None and method != "product" else "product")
+        wanted: dict[str, Any] = {"through": through or (), "to": to, "components": components, "more": more}
+        shown = paths = opened.k_best(parameter, sample, k or 1, ranked_by, **wanted)
+        if k is None:
+            if not paths:
+                raise StoreError(f"{paths.note}.")
+            shown = paths[0]
+        elif paths.note and (out is not None or form is not Format.TABLE):
+            typer.echo(paths.note, err=True)
+    if form is Format.TABLE and out is None:
+        sys.stdout.write(f"{shown}\n")
+    else:
+        _print(shown.to_arrow(), form, out)
+
+
+def _more(
+    store: Store, sample: int, model: str | None, samples: Path | None, checkpoint: str | None, objective: str
+) -> MoreEdges | None:
+    """Where edges that are not stored come from."""
+    if model is None and samples is None:
+        return None
+    if model is None or samples is None:
+        from queries import StoreError
+
+        raise StoreError("--model and --samples go together: the model and the file that the store was dumped from.")
+    from pipeline.recompute import recorded_edges
+
+    return recorded_edges(store, sample, model, samples, checkpoint, objective)
 
 
 def importance(
@@ -77,8 +131,8 @@ def importance(
     by: Annotated[
         str,
         typer.Option(
-            help="Columns of a row, with commas: sample, parameter_group, component; or in place of component any of "
-            "module, role, layer, step, op_type."
+            help="Columns of a row, with commas: sample, parameter_group, component; in place of component any of "
+            "module, role, layer, step, op_type; and labels of samples or their columns, such as n_tokens."
         ),
     ] = "parameter_group,component",
     components: Annotated[Path | None, typer.Option(help="TOML file that names components.")] = None,
@@ -91,8 +145,8 @@ def importance(
     """Rank components by the share of the paths they carry, for each parameter group.
 
     Reads STORE, and the TOML files; prints one row per combination of --by. Without 'sample' in --by a number is the
-    mean over samples, with its standard deviation and bootstrap interval. A table shows the main columns, the other
-    formats all.
+    mean over samples, of each group of samples if --by names a label or column of theirs, with its standard deviation
+    and bootstrap interval. A table shows the main columns, the other formats all.
 
     Example: gradtrace importance runs/demo --by parameter_group,layer --format csv
     """

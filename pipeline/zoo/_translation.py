@@ -42,7 +42,8 @@ def encode_pair(text: str, source: Vocabulary, target: Vocabulary) -> Encoded:
         "input_ids": torch.tensor([numbers[:-1]]),
         "targets": torch.tensor([numbers[1:]]),
     }
-    return Encoded(inputs, [*source.decode(source_numbers), *target.decode(numbers[:-1])])
+    tokens = [*source.decode(source_numbers), *target.decode(numbers[:-1])]
+    return Encoded(inputs, tokens, {"source_ids": 0, "input_ids": len(source_numbers)})
 
 
 def collate_pairs(samples: Sequence[Encoded]) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 -- Through which tokens of a sample the paths of each parameter group run. The
--- step of an edge is its operator's, else the index along an axis named 'step'.
+-- step of an edge is its operator's, else that along an axis named 'step': the
+-- place of a token in the tokens of the sample, where those of a decoder follow
+-- on those of the source.
 -- grain:  one row per (parameter_group, step)
 -- reads:  entries, best_edges, samples, tensors, nodes
 -- param:  $sample bigint = 0  which sample
@@ -44,7 +46,7 @@ edges_into as (
 owners as (
     select
         t.first_vertex, t.first_vertex + t.size as end_vertex, n.step, t.shape,
-        list_position(t.axis_names, 'step') as axis
+        t.first_step, list_position(t.axis_names, 'step') as axis
     from tensors as t
     join recorded as r using (graph)
     left join nodes as n on n.graph = t.graph and n.node = t.node
@@ -55,7 +57,9 @@ edges_at as (
     select
         e.parameter_group,
         coalesce(
-            o.step, axis_index(e.vertex - o.first_vertex, o.shape, o.axis)
+            o.step,
+            o.first_step
+            + axis_index(e.vertex - o.first_vertex, o.shape, o.axis)
         ) as step,
         sum(e.edges) as edges,
         sum(e.weighted_edges) as weighted_edges

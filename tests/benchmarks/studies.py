@@ -30,7 +30,14 @@ N_NODES, SHARD = 600, 8
 def _graph_tables() -> dict[str, list[dict[str, object]]]:
     graph = {"graph": 0, "fingerprint": "0", "n_nodes": N_NODES, "n_tensors": 0, "n_parameters": 15_000}
     nodes = [
-        {"graph": 0, "node": i, "op_type": "Add", "kind": "elementwise", "component": COMPONENTS[i % 10], "step": i // 30}
+        {
+            "graph": 0,
+            "node": i,
+            "op_type": "Add",
+            "kind": "elementwise",
+            "component": COMPONENTS[i % 10],
+            "step": i // 30,
+        }
         for i in range(N_NODES)
     ]
     return {
@@ -133,6 +140,9 @@ def questions(store: Store, other: Store) -> dict[str, Callable[[], object]]:
         "importance by condition, parameter_group, component": lambda: store.importance(
             ["condition", "parameter_group", "component"]
         ).fetchall(),
+        "stability": lambda: store.stability().fetchall(),
+        "compare two stores": lambda: store.compare(other),
+        "compare between conditions": lambda: store.compare(between="condition=singular,plural"),
     }
 
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from random_graphs import STEPS, Program, build, programs
 from taped import all_edges, finish, leaf, operator_of, weighted_sum
 
-from exporters import kernels
+from exporters import kernels, product_kernels
 from exporters.conservation import conservation_error
 from exporters.edges import count_edges, edge_blocks, total_edges
+from exporters.product_kernels import best_products, largest_of_rows
 from exporters.recorder import Recording
 from exporters.sweep import best_edges
 from exporters.tape import Tape
@@ -132,17 +133,24 @@ def test_single_precision() -> None:
         check_best(recording, keep)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("keep", [1, 2, 4])
-@pytest.mark.parametrize("n_z", [1, 3, 7])
-def test_best_products(n_z: int, keep: int) -> None:
+@pytest.mark.parametrize(("n_z", "n_y"), [(1, 5), (3, 5), (7, 300), (60, 300)])
+def test_best_products(n_z: int, n_y: int, keep: int, dtype: type[np.floating]) -> None:
+    """Sizes from tiny to huge, so that most targets need not be looked at, and ties everywhere."""
     generator = np.random.default_rng([n_z, keep])
-    left = generator.integers(-2, 3, size=(n_z, 4)).astype(np.float64)
-    right = generator.integers(-2, 3, size=(n_z, 5)).astype(np.float64)
+    left = generator.integers(-2, 3, size=(n_z, 4)) * 2.0 ** generator.integers(-60, 30, size=(n_z, 1))
+    right = generator.integers(-2, 3, size=(n_z, n_y)) * 2.0 ** generator.integers(-60, 30, size=(n_z, 1))
+    left[:, 3] = generator.integers(-2, 3, size=n_z)
+    right[:, n_y // 2 :] = generator.integers(-2, 3, size=(n_z, n_y - n_y // 2))
+    left, right = left.astype(dtype), right.astype(dtype)
     size = np.abs(left[:, :, None] * right[:, None, :])  # Z x X x Y
     order = np.argsort(-size, axis=0, kind="stable")[:keep]  # the smallest z first among equals
-    wanted = np.full((4, keep, 5), -1)
+    wanted = np.full((4, keep, n_y), -1)
     wanted[:, : len(order)] = order.transpose(1, 0, 2)
-    np.testing.assert_array_equal(kernels.best_products(left, right, keep), wanted)
+    largest = product_kernels.largest_of_rows(right)
+    np.testing.assert_array_equal(largest, np.abs(right).max(axis=1))
+    np.testing.assert_array_equal(product_kernels.best_products(left, right, largest, keep), wanted)
 
 
 def test_insertion_does_not_depend_on_the_order() -> None:

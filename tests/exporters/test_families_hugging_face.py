@@ -113,6 +113,29 @@ def test_family(saved: dict[str, Path], family: str, dtype: torch.dtype) -> None
     assert names <= set(traceable.model.state_dict())
 
 
+@pytest.mark.parametrize("line", ["the cat sleeps\tle chat dort", "the old dog sees\tle chien"], ids=["S=T", "S!=T"])
+def test_steps_of_encoder_and_decoder(saved: dict[str, Path], line: str) -> None:
+    """Every vertex is of a token of its own side; those of the relative positions too, which read no token."""
+    traceable = open_hugging_face(saved["t5"])
+    encoded = traceable.encode(line)
+    n_source = encoded.first_token["decoder_input_ids"]
+    recording = TorchModel(traceable.model, torch.float64).record(
+        encoded.inputs, len(encoded.tokens), encoded.first_token
+    )
+    found = set()
+    for _, tensor in recording.vertex_tensors():
+        if tensor.node is not None and "step" in tensor.axis_names:
+            module = recording.tape.calls[tensor.node].label.module
+            of_source = module.startswith("encoder") or module.endswith(("EncDecAttention.k", "EncDecAttention.v"))
+            assert tensor.first_step == (0 if of_source else n_source), module
+            size = tensor.value.shape[tensor.axis_names.index("step")]
+            assert size == (n_source if of_source else len(encoded.tokens) - n_source), module
+            found.add(of_source)
+        elif tensor.node is not None:
+            assert tensor.kind == "loss" or tensor.size == 1, tensor.name
+    assert found == {True, False}
+
+
 def test_tied_weights_are_one_parameter(saved: dict[str, Path]) -> None:
     traceable = open_hugging_face(saved["gpt2"])
     traced = TorchModel(traceable.model, torch.float32)
@@ -155,7 +178,8 @@ def test_pair_inputs(saved: dict[str, Path]) -> None:
     assert inputs["input_ids"].tolist() == [_ids("the cat </s>")]
     assert inputs["decoder_input_ids"].tolist() == [_ids("<pad> le chat")]
     assert inputs["labels"].tolist() == [_ids("le chat </s>")]
-    assert encode("the cat\tle chat").tokens == ["the", "cat", "</s>"]
+    assert encode("the cat\tle chat").tokens == ["the", "cat", "</s>", "<pad>", "le", "chat"]
+    assert encode("the cat\tle chat").first_token == {"input_ids": 0, "decoder_input_ids": 3}
     for line in ("the cat", "the cat\t ", "\tle chat"):
         with pytest.raises(SampleError, match="source TAB target"):
             encode(line)

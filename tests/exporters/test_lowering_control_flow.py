@@ -117,6 +117,20 @@ def test_recurrence(made: Any, length: int) -> None:
     assert {c.label.module for c in recording.tape.calls if c.primitive.name == "Tanh"} == {"cell.act"}
 
 
+@pytest.mark.parametrize("made", [_scan, _loop])
+def test_steps_are_places_among_the_tokens(made: Any) -> None:
+    """Two tokens of another text stand before those of x."""
+    recorder = Recorder(read_graph(made(), torch.float64), torch.float64)
+    assert _steps(recorder.record({"x": X}, 5, {"x": 2}), "MatMul") == [2, 3, 4]
+
+
+def test_steps_of_a_scan_from_the_end() -> None:
+    made = _scan()
+    scan = next(node for node in made.graph.node if node.op_type == "Scan")
+    scan.attribute.append(helper.make_attribute("scan_input_directions", [1]))
+    assert _steps(_record(made), "MatMul") == [2, 1, 0]
+
+
 def test_loop_and_scan_are_one_graph() -> None:
     loop, scan = (all_edges(_record(made())) for made in (_loop, _scan))
     for column in ("src", "dst", "slot", "derivative"):

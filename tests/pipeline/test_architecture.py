@@ -68,9 +68,10 @@ def test_the_walker_is_a_pure_module_over_arrays() -> None:
     assert names.isdisjoint({"duckdb", "pyarrow", "queries", "pathlib", "os"})
 
 
-def test_commands_that_ask_import_nothing_that_makes() -> None:
+@pytest.mark.parametrize("file", ["asking.py", "comparing.py"])
+def test_commands_that_ask_import_nothing_that_makes(file: str) -> None:
     makers = ("torch", "exporters", "pipeline.dump", "pipeline.sources", "pipeline.training", "pipeline.demo")
-    found = [name for name, _ in imports(ROOT / "pipeline" / "commands" / "asking.py")]
+    found = [name for name, _ in imports(ROOT / "pipeline" / "commands" / file)]
     assert [name for name in found if name.startswith(makers)] == []
 
 

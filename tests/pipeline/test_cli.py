@@ -22,7 +22,8 @@ from pipeline.sources import open_traceable
 
 GRADTRACE = Path(sys.executable).with_name("gradtrace")
 COMMANDS = (
-    "demo", "train", "export", "dump", "trace", "importance", "sql", "query", "queries", "info", "verify"
+    "demo", "train", "export", "dump", "trace", "importance", "sql", "query", "queries", "info", "verify",
+    "stability", "compare",
 )  # fmt: skip
 PARAMETER = "rnn.weight_hh_l0[3,2]"
 
@@ -61,7 +62,7 @@ def test_usage_errors(arguments: tuple[str, ...]) -> None:
     assert gradtrace(*arguments).code == 2
 
 
-@pytest.mark.parametrize("command", ["--help", "sql", "trace"])
+@pytest.mark.parametrize("command", ["--help", "sql", "trace", "stability", "compare"])
 def test_commands_that_ask_start_without_the_heavy_packages(lstm_store: Path, command: str) -> None:
     arguments = [str(argument) for argument in asking(lstm_store).get(command, (command,))]
     code = (
@@ -80,6 +81,8 @@ def asking(store: Path) -> dict[str, tuple[object, ...]]:
     return {
         "trace": ("trace", store, PARAMETER, "--sample", "2"),
         "importance": ("importance", store, "--by", "parameter_group,component"),
+        "stability": ("stability", store),
+        "compare": ("compare", store, store),
         "sql": ("sql", store, "select sample, text, tokens, loss, message from samples order by sample"),
         "query": ("query", store, "trace", "-p", "sample=0", "-p", "vertex=700"),
         "queries": ("queries",),

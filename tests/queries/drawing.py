@@ -37,6 +37,7 @@ class Drawn(NamedTuple):
     shape: tuple[int, ...]
     node: int | None = None
     axis_names: tuple[str, ...] = ()
+    first_step: int | None = None
     aliases: tuple[str, ...] = ()
 
     @property
@@ -114,6 +115,8 @@ class DrawnSample:
     tokens: list[str]
     edges: list[Edge]
     status: str = "ok"
+    labels: dict[str, str] = field(default_factory=dict)
+    checkpoint: str | None = None
 
     def __post_init__(self) -> None:
         self.gradient = dict.fromkeys(range(self.graph.n_vertices), 0.0)
@@ -236,6 +239,8 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
             "seconds": 0.25,
             "status": s.status,
             "message": None if ok else "the loss is nan",
+            "labels": list(s.labels.items()),
+            "checkpoint": s.checkpoint,
         }
     )
     if not ok:

@@ -42,7 +42,7 @@ def _cell_tensors(step: int, node: int) -> list[Drawn]:
     return [
         Drawn(f"gates_{step}", "activation", (2,), node, ("unit",)),
         Drawn(f"sigmoid_{step}", "activation", (2,), node + 1, ("unit",)),
-        Drawn(f"cell_{step}", "activation", (1,), node + 2, ("step",)),
+        Drawn(f"cell_{step}", "activation", (1,), node + 2, ("step",), first_step=step),
     ]
 
 

@@ -14,11 +14,12 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline import output
-from pipeline.commands.asking import register
+from pipeline.commands import asking, comparing
 from queries import Store, StoreError
 
 APP = typer.Typer()
-register(APP)
+asking.register(APP)
+comparing.register(APP)
 
 
 def run(*arguments: str, fails: bool = False, stdin: str | None = None) -> str:
@@ -43,6 +44,30 @@ def test_importance(drawn: Store) -> None:
     assert [row["step"] for row in rows] == ["0", "1", ""]
     assert "edge_share_high" in rows[0]
     assert "sample" in run("importance", str(drawn.path), "--by", "sample,layer", "--sample", "0").splitlines()[0]
+
+
+def test_importance_of_groups_of_samples(drawn: Store) -> None:
+    rows = json.loads(run("importance", str(drawn.path), "--by", "n_tokens", "--format", "json"))
+    assert [(row["n_tokens"], row["samples"]) for row in rows] == [(1, 1), (2, 2)]
+
+
+def test_stability(drawn: Store) -> None:
+    table = run("stability", str(drawn.path)).splitlines()
+    assert [line.split()[0] for line in table[-2:]] == ["out.bias", "(all)"]
+    (row,) = json.loads(run("stability", str(drawn.path), "--group", "(all)", "--by", "layer", "--format", "json"))
+    assert (row["samples"], row["ranked"]) == (3, 2)
+
+
+def test_compare(drawn: Store, drawn_path: Path) -> None:
+    table = run("compare", str(drawn.path), str(drawn_path), "--measure", "mean_edges").splitlines()
+    assert table[0].startswith("mean_edges of greedy paths, paired: ")
+    assert table[1].split()[:4] == ["parameter_group", "component", "left", "right"]
+    rows = json.loads(
+        run("compare", str(drawn.path), "--between", "n_tokens=2,1", "--by", "component", "--format", "json")
+    )
+    assert {row["design"] for row in rows} == {"unpaired"}
+    with pytest.raises(StoreError, match="compare either two stores"):
+        run("compare", str(drawn.path))
 
 
 def test_importance_reads_files(drawn: Store, tmp_path: Path) -> None:

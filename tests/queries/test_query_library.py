@@ -18,7 +18,7 @@ MACRO_READS = {"trace": {"best_edges"}, "vertex_name": {"tensors"}, "vertex_step
 
 
 def given(query: Query) -> dict[str, object]:
-    return {p.name: 0 for p in query.parameters if p.default is None}
+    return {p.name: "*" if p.type == "varchar" else 0 for p in query.parameters if p.default is None}
 
 
 def test_there_are_queries() -> None:
@@ -91,6 +91,29 @@ def test_importance_golden_rows(drawn: Store) -> None:
         ("lstm.sigmoid", 3.0, 2.0, 2, 0, 0, 3 / 11, 1.5, 1.0),
         ("loss", 2.0, 2.0, 2, 0, 0, 2 / 11, 1.0, 1.0),
     ]
+
+
+@pytest.mark.parametrize("column", ["layer", "step", "role", "module", "op_type", "component"])
+def test_importance_by_equals_the_walkers_edges(drawn: Store, column: str) -> None:
+    rows = drawn.query("importance_by", column=column).select(
+        "sample", "parameter_group", "value", "edges", "edge_share"
+    )
+    by = ["sample", "parameter_group", column]
+    walked = drawn.importance(by=by).filter("edges > 0").select(*by, "edges", "edge_share").fetchall()
+    found = {row[:3]: row[3:] for row in rows.fetchall()}
+    assert found == {(s, group, None if x is None else str(x)): (e, share) for s, group, x, e, share in walked}
+
+
+def test_importance_by_another_column(drawn: Store) -> None:
+    with pytest.raises(StoreError, match=r"column is one of layer, step.*got 'kind'"):
+        drawn.query("importance_by", column="kind")
+
+
+def test_path_statistics_say_when_there_are_none(drawn: Store) -> None:
+    rows = drawn.query("path_statistics", parameter="emb*").select("vertex_name", "gradient", "paths", "statistics")
+    assert rows.fetchall()[0] == ("emb.weight[0,0]", 1.352, None, "not recorded: dump with --statistics")
+    with pytest.raises(StoreError, match=r"no statistics of paths\. Dump again with --statistics"):
+        drawn.path_statistics("emb.weight[0,0]")
 
 
 def test_token_importance_golden_rows(drawn: Store) -> None:

@@ -1,0 +1,79 @@
+"""Record a stored sample again, for the edges that its store does not keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporters.recorder import Recording, fingerprint
+from exporters.vertex_edges import VertexEdges as RecordedEdges
+from pipeline.checkpoints import AtCheckpoints, Checkpoint
+from pipeline.dump import first_recording
+from pipeline.runs import find_checkpoint, is_run
+from pipeline.sources import Samples, open_model, read_samples
+from pipeline.zoo import LOSS
+from queries.schema import StoreError
+from queries.stored_edges import MoreEdges, VertexEdges
+
+if TYPE_CHECKING:
+    from queries.reader import StoreReader
+    from queries.suffixes import Ints
+
+
+def recorded_edges(
+    store: StoreReader,
+    sample: int,
+    model: str,
+    samples: Path,
+    checkpoint: str | None = None,
+    objective: str = LOSS,
+) -> MoreEdges:
+    """A source of all edges of a sample's vertices, for `Store.k_best(more=…)`: MODEL and the file it was dumped with.
+
+    Records the sample once. checkpoint: of a store of one; those of a store of several are found by their names
+    Raises StoreError when the model or the samples are not those of the store.
+    """
+    graph = store.graph_of(sample)
+    opened = open_model(model, str(store.manifest.settings["dtype"]), checkpoint, objective)
+    fingerprint_of_samples = str(store.manifest.samples["fingerprint"])
+    number = int(fingerprint_of_samples.rpartition("-")[2])  # of samples, which may be the first of a longer file
+    read = read_samples(samples, opened.encode, number)
+    _compare("samples", str(samples), read.fingerprint, fingerprint_of_samples)
+    at = AtCheckpoints(opened.traced, _checkpoints(store, model))
+    recording = _recording(store, sample, at, read)
+    ((mark,),) = store.fetch("select fingerprint from graphs where graph = ?", [graph.graph])
+    _compare("graph", f"sample {sample}", fingerprint(recording.tape), mark)
+    edges = RecordedEdges(recording)
+
+    def more(vertices: Ints) -> VertexEdges:
+        found = edges.of(vertices)
+        return VertexEdges(found.src, found.dst, found.slot, found.derivative)
+
+    return more
+
+
+def _checkpoints(store: StoreReader, model: str) -> list[Checkpoint]:
+    """The checkpoints of a store that has several, in the run `model`."""
+    names = str(store.manifest.model.get("checkpoints", ""))
+    if not names:
+        return []
+    if not is_run(Path(model)):
+        raise StoreError(f"the store has samples at the checkpoints {names}; give their training run, not {model}.")
+    return [Checkpoint(name, find_checkpoint(Path(model), name)) for name in names.split(", ")]
+
+
+def _recording(store: StoreReader, sample: int, at: AtCheckpoints, read: Samples) -> Recording:
+    """The recording of a sample, made as the dump made it: the first sample decides how the model is exported."""
+    first_recording(at.last, read.samples)
+    _compare("model", at.last.name, at.fingerprint(), store.manifest.model["fingerprint"])
+    number, which = divmod(sample, len(read.samples))
+    encoded = read.samples[which].encode()
+    return at.at(number).record(encoded.inputs, len(encoded.tokens), encoded.first_token)
+
+
+def _compare(what: str, name: str, found: str, stored: str) -> None:
+    if found != stored:
+        raise StoreError(
+            f"{name} is not the {what} of the store: its fingerprint is {found}, the store's is {stored}. "
+            "Give the model and the samples that the store was dumped from."
+        )

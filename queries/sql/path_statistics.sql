@@ -1,0 +1,50 @@
+-- The paths from each element of a parameter to the loss: how many there are,
+-- how large their products of derivatives, and on how many these concentrate.
+-- grain:  one row per vertex
+-- reads:  vertices, tensors
+-- param:  $parameter varchar  name of a tensor; * and ? stand for any text
+-- param:  $sample bigint = 0  which sample
+-- unit:   paths (infinite beyond 2^1024, log2_paths is not); products: sum of
+--         |product of derivatives|; effective_paths: 2^entropy of their shares;
+--         largest_*: largest products of either sign, null where there is
+--         none; statistics: 'recorded', else all of it is null and it says why
+with recorded as (
+    select
+        case
+            when count(log2_paths) > 0 then 'recorded'
+            else 'not recorded: dump with --statistics'
+        end as statistics
+    from vertices
+    where sample = $sample
+),
+
+chosen as (
+    select
+        v.vertex, vertex_name(v.graph, v.vertex) as vertex_name, v.gradient,
+        v.log2_paths, v.log2_products, v.log2_positive, v.log2_negative,
+        v.path_entropy
+    from vertices as v
+    join tensors as t on t.graph = v.graph and t.tensor = v.tensor
+    where v.sample = $sample and t.name glob $parameter
+),
+
+path_statistics as (
+    select
+        c.vertex, c.vertex_name, c.gradient, c.log2_paths,
+        case
+            when r.statistics = 'recorded' then coalesce(2.0 ** c.log2_paths, 0)
+        end as paths,
+        case
+            when r.statistics = 'recorded'
+                then coalesce(2.0 ** c.log2_products, 0)
+        end as products,
+        2.0 ** c.path_entropy as effective_paths,
+        2.0 ** c.log2_positive as largest_positive,
+        -(2.0 ** c.log2_negative) as largest_negative,
+        r.statistics
+    from chosen as c
+    join recorded as r on true
+)
+
+select * from path_statistics
+order by vertex
