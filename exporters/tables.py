@@ -184,12 +184,14 @@ def _norms(numbers: NDArray[Any]) -> dict[str, float]:
     }
 
 
-def best_edge_tables(recording: Recording, best: BestEdges, index: GraphIndex, sample: int) -> Iterator[pa.Table]:
-    """`best_edges`: a row for each place of the table that holds an edge."""
+def best_edge_tables(
+    recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
+) -> Iterator[pa.Table]:
+    """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
     n_vertices, keep = best.target.shape
     for start in range(0, n_vertices, ROWS // keep):
         block = slice(start, start + ROWS // keep)
-        row, rank = np.nonzero(best.target[block] >= 0)
+        row, rank = np.nonzero((best.target[block] >= 0) & wanted[block, None])
         if len(row) == 0:
             continue
         row += start

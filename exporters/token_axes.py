@@ -49,7 +49,8 @@ def axis_names(firsts: Firsts, step: int | None) -> list[str | None]:
 
 def place(primitive: Primitive, inputs: Inputs, attributes: Mapping[str, Any], shape: Shape) -> Place:
     """Where tokens lie in the output, which has this shape, of a primitive."""
-    if not any(x is not None and (x.firsts or x.token is not None) for x in inputs):
+    is_copy = primitive.kind == "copies"
+    if not any(x is not None and (x.firsts or (is_copy and x.token is not None)) for x in inputs):
         return Place()
     name = primitive.name
     if primitive.kind == "contracts":

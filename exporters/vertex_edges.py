@@ -27,10 +27,11 @@ class VertexEdges:
         recording = self._recording
         wanted = np.zeros(recording.n_vertices + 1, dtype=bool)  # the last is vertex -1, a constant
         wanted[vertices] = True
-        before = np.concatenate([[0], np.cumsum(wanted)])
+        ordered = np.sort(vertices)
         found: list[_Found] = []
-        for slot, (low, high) in zip(self._slots, self._spans, strict=True):
-            if low <= high and before[high + 1] > before[low]:
+        for slot, span in zip(self._slots, self._spans, strict=True):
+            first_wanted, behind_last = np.searchsorted(ordered, span)
+            if first_wanted < behind_last:
                 first = first_vertex(recording.tape, slot.call)
                 found += [
                     _of_direct(slot, wanted, first) if isinstance(slot, Direct) else _of_matrix(slot, wanted, first)
@@ -39,10 +40,10 @@ class VertexEdges:
 
 
 def _span(slot: Direct | Contracted) -> tuple[int, int]:
-    """The smallest and the largest vertex of an operand; (0, -1): it has none but constants."""
+    """The vertices [first, end) between which those of an operand lie; [0, 0): it has none but constants."""
     vertex = slot.vertex if isinstance(slot, Direct) else slot.vertex.numpy()
     real = vertex[vertex >= 0]
-    return (int(real.min()), int(real.max())) if real.size else (0, -1)
+    return (int(real.min()), int(real.max()) + 1) if real.size else (0, 0)
 
 
 def _of_direct(slot: Direct, wanted: Floats, first: int) -> _Found:

@@ -10,9 +10,10 @@ import typer
 
 from exporters.annotate import annotate, save_model
 from pipeline import training
-from pipeline.dump import Settings, dump, first_recording
+from pipeline.dump import dump, first_recording
 from pipeline.output import print_rows
 from pipeline.progress import progress
+from pipeline.settings import Settings
 from pipeline.sources import open_model, read_samples
 from queries import Store, open_store
 

@@ -8,56 +8,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from exporters.annotate import annotate, save_model
-from exporters.edges import edge_blocks, total_edges
+from exporters.edges import total_edges
 from exporters.models import SampleError
 from exporters.parameter_groups import Partition, partition
 from exporters.recorder import Recording
-from exporters.spread import contribution_spread, path_statistics
-from exporters.sweep import BestEdges, best_edges
-from exporters.tables import (
-    VertexSums,
-    best_edge_tables,
-    edge_table,
-    node_gradient_table,
-    vertex_tables,
-)
 from exporters.traced_model import TracedModel
 from exporters.writer import ShardWriter, StoreWriter
 from pipeline.checkpoints import AtCheckpoints, Checkpoint
 from pipeline.graphs import NewGraph, ShardGraphs, StoreGraphs
-from pipeline.paths import Groups, path_tables
+from pipeline.sample_tables import sample_tables
+from pipeline.settings import SHARD_SIZE, Settings
 from pipeline.sources import Sample, Samples
 from queries.manifest import MODEL, Manifest, Shard
 from queries.schema import INVALID, NON_FINITE, OK, table_schema
-
-# samples in one shard: a file of its own for each sample's edges, fewer and larger files where samples are small
-SHARD_SIZE = {"all": 1, "parameters": 8}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the contents of a store, beside the model and the samples."""
-
-    detail: str = "parameters"
-    dtype: str = "float32"
-    keep: int = 2
-    methods: tuple[str, ...] = ("greedy",)
-    statistics: bool = False
-    parameter_vertices: bool = True
-
-    def in_manifest(self) -> dict[str, Any]:
-        """As the manifest stores it, and compares it when a dump is continued."""
-        return {**asdict(self), "methods": sorted(self.methods), "shard_size": SHARD_SIZE[self.detail]}
 
 
 @dataclass
@@ -156,7 +128,7 @@ class Study:
         if not recording.is_finite():
             return {**row, "status": NON_FINITE, "loss": recording.loss, "message": _non_finite(recording)}
         groups = graphs.groups(recording)
-        for table, block in _sample_tables(recording, groups, number, self.settings):
+        for table, block in sample_tables(recording, groups, number, self.settings):
             shard.write(table, block)
         return {
             **row,
@@ -254,35 +226,6 @@ def first_recording(model: TracedModel, samples: list[Sample]) -> Recording:
         except SampleError as error:
             reason = str(error)
     raise SampleError(f"no sample can be recorded; the last one: {reason}")
-
-
-def _sample_tables(
-    recording: Recording, groups: Groups, number: int, settings: Settings
-) -> Iterator[tuple[str, pa.Table]]:
-    """All rows of one sample, block by block, each table's in order."""
-    index = groups.index
-    spread = contribution_spread(recording) if settings.statistics or "soft" in settings.methods else None
-    yield "node_gradients", node_gradient_table(recording, index, number)
-    for i, method in enumerate(sorted(settings.methods)):
-        best = best_edges(recording, settings.keep, method, spread)
-        if i == 0:
-            sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
-            for block in vertex_tables(recording, index, number, _stored_vertices(recording, best, settings), sums):
-                yield "vertices", block
-        for block in best_edge_tables(recording, best, index, number):
-            yield "best_edges", block
-        yield from path_tables(recording, best, groups, number, spread).items()
-    if settings.detail == "all":
-        for edges in edge_blocks(recording):
-            yield "edges", edge_table(edges, index, number)
-
-
-def _stored_vertices(recording: Recording, best: BestEdges, settings: Settings) -> NDArray[np.bool_]:
-    """Every activation, and the parameters that have an edge where parameters are wanted."""
-    wanted = np.ones(recording.n_vertices, dtype=bool)
-    of_parameters = slice(0, recording.n_parameters)
-    wanted[of_parameters] = settings.parameter_vertices & (best.target[of_parameters, 0] >= 0)
-    return wanted
 
 
 def _non_finite(recording: Recording) -> str:

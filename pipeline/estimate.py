@@ -10,7 +10,8 @@ from pathlib import Path
 from exporters.edges import total_edges
 from exporters.models import SampleError
 from exporters.traced_model import TracedModel
-from pipeline.dump import Settings, dump
+from pipeline.dump import dump
+from pipeline.settings import Settings
 from pipeline.sources import Sample, Samples
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -14,6 +17,20 @@ from queries.schema import StoreError
 from queries.text import aligned, cell, is_number
 
 Format = Literal["table", "csv", "json", "parquet"]
+
+
+def text_table(columns: Mapping[str, Sequence[str]]) -> pa.Table:
+    """A table whose columns hold texts.
+
+    It is made of buffers: pyarrow's constructors from Python values first import pandas, where that is installed.
+    """
+    return pa.Table.from_arrays([_text_column(texts) for texts in columns.values()], list(columns))
+
+
+def _text_column(texts: Sequence[str]) -> pa.Array:
+    encoded = [text.encode() for text in texts]
+    ends = array("i", accumulate(map(len, encoded), initial=0))
+    return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
 def _objects(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:

@@ -61,22 +61,34 @@ class Groups:
         return len(self.partition.groups)
 
 
+@dataclass(frozen=True)
+class Paths:
+    """The rows of the four path tables, and which of the A activations the path of a parameter visits."""
+
+    tables: dict[str, pa.Table]
+    reached: NDArray[np.bool_]
+
+
 def path_tables(
     recording: Recording, best: BestEdges, groups: Groups, sample: int, spread: Spread | None = None
-) -> dict[str, pa.Table]:
-    """The rows of the four path tables under the method of `best`, by table. spread: see `best_edges`."""
+) -> Paths:
+    """The paths of all parameters under the method of `best`. spread: see `best_edges`."""
+    first = recording.n_parameters
+    target = np.where(best.carries_nothing[:, 0], -1, best.target[:, 0])
+    walk = walker.Walk(first, target[first:], groups.index.node_of[first:], recording.loss_vertex)
     if best.method == "soft":
         counts = _soft_counts(recording, best, groups, spread)
     else:
-        counts = _followed_counts(recording, best, groups)
-    return _tables(counts, groups, sample, best.method)
+        counts = _followed_counts(recording, best, groups, walk, target)
+    visits, _ = walker.vertex_mass(walk, counts.entries)
+    return Paths(_tables(counts, groups, sample, best.method), visits > 0)
 
 
-def _followed_counts(recording: Recording, best: BestEdges, groups: Groups) -> _Counts:
+def _followed_counts(
+    recording: Recording, best: BestEdges, groups: Groups, walk: walker.Walk, target: NDArray[np.int64]
+) -> _Counts:
     """Follow the traced edge of every parameter."""
     first, components = recording.n_parameters, groups.components
-    target = np.where(best.carries_nothing[:, 0], -1, best.target[:, 0])
-    walk = walker.Walk(first, target[first:], groups.index.node_of[first:], recording.loss_vertex)
     started = np.flatnonzero(best.target[:first, 0] >= 0)
     group = groups.partition.group_of[started]
     weight = np.abs(recording.gradients[started], dtype=np.float64)

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from queries.measures import BY, MEASURES, SPREAD, ask, derived, sample_measures
+from queries.measures import BY, MEASURES, SPREAD, ask, codes, derived, sample_measures
 from queries.sample_columns import SampleColumn, sample_column
 from queries.schema import StoreError
 from queries.statistics import means, summarise_samples
@@ -49,15 +49,6 @@ def _with_sample_columns(store: StoreReader, rows: pa.Table, columns: Sequence[S
         return rows
     values = ", ".join(f"s.{column.sql} as {_quoted([column.name])}" for column in columns)
     return derived(store, rows, "measured", f"select {values}, m.* from measured as m join samples as s using (sample)")
-
-
-def _codes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.int64]:
-    # A number per combination of the keys' values, nulls being a value too.
-    codes = np.zeros(table.num_rows, np.int64)
-    for key in keys:
-        encoded = table[key].combine_chunks().dictionary_encode(null_encoding="encode")
-        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
-    return codes
 
 
 class _Statistics:
@@ -94,8 +85,8 @@ class _Statistics:
 
 def _over_samples(measured: pa.Table, keys: Sequence[str], grouping: Sequence[str]) -> pa.Table:
     # Mean, sd and interval of every measure, per row of `keys`, over the samples that are alike in `grouping`.
-    _, first, row = np.unique(_codes(measured, keys), return_index=True, return_inverse=True)
-    group, sample = _codes(measured, grouping), measured["sample"].to_numpy()
+    _, first, row = np.unique(codes(measured, keys), return_index=True, return_inverse=True)
+    group, sample = codes(measured, grouping), measured["sample"].to_numpy()
     found = {measure: measured[measure].cast(pa.float64()).to_numpy() for measure in MEASURES}
     statistics = _Statistics(first.size)
     by_group = np.argsort(group, kind="stable")

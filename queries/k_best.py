@@ -82,7 +82,7 @@ def _search(
     patient: bool,
 ) -> _Round:
     """Look at up to `at_most` paths and openings; not `patient`, only up to the first opening."""
-    search = Search(vertices, edges, find_bounds(vertices, edges, truncated, question), question, at_most)
+    search = Search(vertices, edges, find_bounds(vertices, edges, truncated, question), question)
     paths: list[Found] = []
     openings: set[int] = set()
     for number, found in enumerate(search.best_paths(), start=1):

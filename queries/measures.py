@@ -236,6 +236,15 @@ def sample_measures(store: StoreReader, question: Question) -> pa.Table:
     return _shares_and_rates(store, counts, question)
 
 
+def codes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.int64]:
+    """A number per combination of the keys' values, nulls being a value too: one per row."""
+    numbers = np.zeros(table.num_rows, np.int64)
+    for key in keys:
+        encoded = table[key].combine_chunks().dictionary_encode(null_encoding="encode")
+        numbers = numbers * len(encoded.dictionary) + encoded.indices.to_numpy()
+    return numbers
+
+
 class Matrix(NamedTuple):
     """One measure of every sample: R rows, each a value per key, and S samples."""
 
@@ -258,9 +267,9 @@ def measure_matrix(store: StoreReader, question: Question, measure: str) -> Matr
             f"the components overlap or leave operators out, so that {measure} has no meaning. "
             "Ask for another measure, such as mean_edges or path_rate."
         )
-    keys = list(zip(*(table[key].to_pylist() for key in question.keys), strict=True)) or [()] * table.num_rows
-    row_of = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    _, first, row = np.unique(codes(table, question.keys), return_index=True, return_inverse=True)
     samples, column = np.unique(table["sample"].to_numpy(), return_inverse=True)
-    values = np.full((len(row_of), samples.size), np.nan)
-    values[np.array([row_of[key] for key in keys], np.int64), column] = found
-    return Matrix(list(row_of), samples.tolist(), values)
+    values = np.full((first.size, samples.size), np.nan)
+    values[row, column] = found
+    keys = [table[key].take(pa.array(first)).to_pylist() for key in question.keys]
+    return Matrix(list(zip(*keys, strict=True)), samples.tolist(), values)

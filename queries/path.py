@@ -11,6 +11,7 @@ import pyarrow as pa
 from queries.database import duckdb_errors
 from queries.graph import Graph
 from queries.names import find_vertex
+from queries.schema import StoreError
 from queries.text import aligned, cell
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ def trace(store: StoreReader, parameter: str, sample: int, method: str) -> Path:
     store.check_method(method)
     graph = store.graph_of(sample)
     vertex = find_vertex(graph, parameter)
+    if store.manifest.settings["detail"] == "study" and vertex < graph.n_parameters:
+        raise StoreError(
+            f"the store was dumped with detail study, which does not keep the path of {parameter}, only how many paths "
+            "of its group enter the graph where. Dump with --detail parameters to trace single parameters."
+        )
     relation = store.query("trace", sample=sample, vertex=vertex, method=method)
     with duckdb_errors("the trace failed"):
         rows = relation.to_arrow_table()

@@ -8,7 +8,6 @@ one more path, finished by following the best edge at each vertex. Where edges a
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cmp_to_key
@@ -49,19 +48,27 @@ class _Option(NamedTuple):
 
     bound: float
     row: int
-    key: tuple[int, ...]  # operator order, slot, dst: decides ties
     head: int
     still: int  # requirements open behind it
+
+
+class _Options(NamedTuple):
+    """The ways on from a vertex, the largest bound first; those that were needed so far, in exact order."""
+
+    rows: Ints
+    bounds: list[float]
+    then: Ints
+    options: list[_Option]
 
 
 class _Prefix:
     """The edges of a path so far, the last of them here, the others in `before`."""
 
-    __slots__ = ("before", "depth", "exact", "key", "log2", "row")
+    __slots__ = ("before", "depth", "exact", "log2", "row")
 
-    def __init__(self, before: _Prefix | None, row: int, key: tuple[int, ...], log2: float) -> None:
+    def __init__(self, before: _Prefix | None, row: int, log2: float) -> None:
         self.before: _Prefix = before or self  # the empty prefix stands before itself
-        self.row, self.key = row, key
+        self.row = row
         self.log2: float = log2 + (before.log2 if before else 0.0)
         self.depth: int = before.depth + 1 if before else 0
         self.exact: Exact | None = None if before else ONE
@@ -104,6 +111,8 @@ def find_bounds(vertices: Vertices, edges: Edges, truncated: NDArray[np.bool_], 
         missing[open_sets, max(last, 0) :] = -np.inf
     floor = missing.copy()
     floor[0, question.goal] = _at_goal(to_loss, question.goal)
+    if question.goal == vertices.loss and question.n_required == 0:
+        return Bounds(to_loss[None], missing, to_loss)
     best = suffixes(vertices, edges, question.goal, floor, question.met, question.n_required)
     return Bounds(best, missing, to_loss)
 
@@ -124,63 +133,69 @@ def _over_missing_edges(edges: Edges, truncated: NDArray[np.bool_], to_loss: Flo
 class Search:
     """One search over given edges; see `best_paths`."""
 
-    def __init__(self, vertices: Vertices, edges: Edges, bounds: Bounds, question: Question, at_most: int) -> None:
+    def __init__(self, vertices: Vertices, edges: Edges, bounds: Bounds, question: Question) -> None:
         self._vertices, self._edges, self._bounds, self._question = vertices, edges, bounds, question
         self._offsets = np.searchsorted(edges.src, np.arange(vertices.size + 1))
-        self._at_most = at_most
-        self._options: dict[tuple[int, int], list[_Option]] = {}
+        self._options: dict[tuple[int, int], _Options] = {}
         self._exact: dict[tuple[int, int], Exact] = {}
 
     def best_paths(self) -> Iterator[Found]:
         """Paths and openings, the largest bound first; ties in the order of the first edge that differs."""
         question = self._question
-        root = _Prefix(None, -1, (), 0.0)
         heap: list[_State] = []
-        self._push(heap, root, question.start, (1 << question.n_required) - 1, 0)
+        self._push(heap, _Prefix(None, -1, 0.0), question.start, (1 << question.n_required) - 1, 0)
         while heap:
             state = heapq.heappop(heap)
-            prefix, option = state.prefix, state.option
-            self._push(heap, prefix, state.vertex, state.still, state.number + 1)
-            vertex = state.vertex
+            prefix, option, vertex = state.prefix, state.option, state.vertex
+            self._push(heap, prefix, vertex, state.still, state.number + 1)
             while option.row >= 0:
-                prefix = _Prefix(prefix, option.row, option.key, float(self._edges.log2_weight[option.row]))
+                prefix = _Prefix(prefix, option.row, float(self._edges.log2_weight[option.row]))
                 vertex, still = option.head, option.still
                 if vertex == question.goal:
                     break
-                option = self.options(vertex, still)[0]
+                following = self._option(vertex, still, 0)
+                assert following is not None, "a bound promised a way on"
+                option = following
                 self._push(heap, prefix, vertex, still, 1)
             reached = option.row >= 0
             yield Found(prefix.rows(), self.product(prefix) if reached else None, None if reached else vertex)
 
     def _push(self, heap: list[_State], prefix: _Prefix, vertex: int, still: int, number: int) -> None:
-        options = self.options(vertex, still)
-        if number < len(options):
-            heapq.heappush(heap, _State(self, prefix, vertex, still, number, options[number]))
+        option = self._option(vertex, still, number)
+        if option is not None:
+            heapq.heappush(heap, _State(self, prefix, vertex, still, number, option))
 
-    def options(self, vertex: int, still: int) -> list[_Option]:
-        """The best ways on from a vertex, as many as can matter; none that carries nothing."""
-        if (vertex, still) not in self._options:
-            self._options[vertex, still] = self._sorted_options(vertex, still)
-        return self._options[vertex, still]
+    def _option(self, vertex: int, still: int, number: int) -> _Option | None:
+        """The way on of this rank (from 0) that carries something, None where there are not so many."""
+        at = vertex, still
+        if at not in self._options:
+            self._options[at] = self._ranked(vertex, still)
+        ranked = self._options[at]
+        while len(ranked.options) <= number < len(ranked.bounds):
+            self._rank_more(vertex, ranked)
+        return ranked.options[number] if number < len(ranked.options) else None
 
-    def _sorted_options(self, vertex: int, still: int) -> list[_Option]:
+    def _ranked(self, vertex: int, still: int) -> _Options:
         rows, bound, then = self._ways(vertex, still)
-        chosen = np.flatnonzero(bound > -np.inf)
-        if len(chosen) > self._at_most:
-            least = np.partition(bound[chosen], -self._at_most)[-self._at_most]
-            chosen = chosen[bound[chosen] >= least - _NEAR]
-        dst = self._edges.dst
-        found = [
-            _Option(float(bound[i]), r, self._key(r), int(dst[r]), int(then[i]))
-            for i, r in zip(chosen.tolist(), (rows.start + chosen).tolist(), strict=True)
-        ]
-        if (missing := float(self._bounds.missing[still, vertex])) > -np.inf:
-            key = self._key_of_missing(vertex) if missing < np.inf else ()
-            found.append(_Option(missing, -1, key, vertex, still))
-        found.sort(key=lambda option: -option.bound)
-        for first, end in _near_runs([option.bound for option in found]):
-            found[first:end] = sorted(found[first:end], key=cmp_to_key(self._compare))
-        return found
+        row = np.arange(rows.start, rows.stop)
+        if (missing := self._bounds.missing[still, vertex]) > -np.inf:
+            row, bound, then = np.append(row, -1), np.append(bound, missing), np.append(then, still)
+        order = np.argsort(-bound, kind="stable")
+        order = order[bound[order] > -np.inf]
+        return _Options(row[order], bound[order].tolist(), then[order], [])
+
+    def _rank_more(self, vertex: int, ranked: _Options) -> None:
+        """Add the next best option, with all that are so near to it that only exact products tell."""
+        first = end = len(ranked.options)
+        while end < len(ranked.bounds) and (end == first or _is_near(ranked.bounds[end - 1], ranked.bounds[end])):
+            end += 1
+        run = [self._as_option(vertex, ranked, i) for i in range(first, end)]
+        ranked.options.extend(sorted(run, key=cmp_to_key(self._compare)))
+
+    def _as_option(self, vertex: int, ranked: _Options, i: int) -> _Option:
+        row = int(ranked.rows[i])
+        head = vertex if row < 0 else int(self._edges.dst[row])
+        return _Option(ranked.bounds[i], row, head, int(ranked.then[i]))
 
     def _ways(self, vertex: int, still: int) -> tuple[slice, Floats, Ints]:
         """The edges of a vertex, what each reaches at most, and the requirements open behind it."""
@@ -189,16 +204,30 @@ class Search:
         then = still & ~self._question.met[dst]
         return rows, product_with(edges.log2_weight[rows], self._bounds.best[then, dst]), then
 
-    def _key(self, row: int) -> tuple[int, ...]:
-        dst = int(self._edges.dst[row])
-        return int(self._vertices.operator[dst]), int(self._edges.slot[row]), dst
-
     def _compare(self, a: _Option, b: _Option) -> int:
+        for missing, sign in ((a, 1), (b, -1)):
+            if missing.row < 0 and missing.still == 0 and self._question.goal == self._vertices.loss:
+                return sign  # of free paths, the missing edges rank behind those that are given
         if a.bound < np.inf:
             left, right = self.reached(a), self.reached(b)
             if left != right:
                 return -1 if left.exceeds(right) else 1
-        return -1 if a.key < b.key else 1
+        return -1 if self.key(a.row, a.head) < self.key(b.row, b.head) else 1
+
+    def key(self, row: int, vertex: int) -> tuple[int, ...]:
+        """What decides a tie: operator order, slot and target of an edge, or (row -1) of the missing ones of a vertex.
+
+        Missing edges come right behind the last of the given ones that ties with them.
+        """
+        if row >= 0:
+            dst = int(self._edges.dst[row])
+            return int(self._vertices.operator[dst]), int(self._edges.slot[row]), dst
+        if np.isinf(self._bounds.missing[:, vertex].max()):
+            return ()
+        least = self._suffix((_MISSING, vertex))
+        terms = self._terms((_MISSING, vertex))
+        tied = (r for r, then in terms if self._weight(r).times(self._suffix(then)) == least)
+        return *max(self.key(r, vertex) for r in tied), 1
 
     # Exact products, for what the logarithms leave open
 
@@ -261,12 +290,6 @@ class Search:
         )
         return [(int(rows.start + i), (_TO_LOSS, int(edges.dst[rows.start + i]))) for i in near]
 
-    def _key_of_missing(self, vertex: int) -> tuple[int, ...]:
-        """Missing edges come right behind the last of the given ones that ties with them."""
-        least, terms = self._suffix((_MISSING, vertex)), self._terms((_MISSING, vertex))
-        tied = (row for row, then in terms if self._weight(row).times(self._suffix(then)) == least)
-        return *max(map(self._key, tied)), 1
-
 
 class _State:
     """Paths that begin with `prefix` and go on from `vertex` over option `number` or a later one."""
@@ -285,7 +308,7 @@ class _State:
             left, right = self.exact(), other.exact()
             if left != right:
                 return left.exceeds(right)
-        return self._key_where_they_part(other)
+        return self._parts_first(other)
 
     def exact(self) -> Exact:
         """The product its bound stands for."""
@@ -293,25 +316,19 @@ class _State:
             self._exact = self._search.product(self.prefix).times(self._search.reached(self.option))
         return self._exact
 
-    def _key_where_they_part(self, other: _State) -> bool:
-        a, b, left, right = self.prefix, other.prefix, self.option.key, other.option.key
+    def _parts_first(self, other: _State) -> bool:
+        """Whether the first edge in which the two differ has the smaller key here."""
+        a, b, left, right = self.prefix, other.prefix, self.option.row, other.option.row
         while a is not b:
             if (difference := a.depth - b.depth) >= 0:
-                left, a = a.key, a.before
+                left, a = a.row, a.before
             if difference <= 0:
-                right, b = b.key, b.before
-        return left < right
+                right, b = b.row, b.before
+        return self._search.key(left, self.vertex) < self._search.key(right, other.vertex)
 
 
 def _by_size(a: Exact, b: Exact) -> int:
     return (a != b) * (1 if a.exceeds(b) else -1)
-
-
-def _near_runs(bounds: list[float]) -> list[tuple[int, int]]:
-    """Where falling numbers are near to the one before: [first, end) of every run longer than one."""
-    breaks = [i for i in range(1, len(bounds)) if not _is_near(bounds[i - 1], bounds[i])]
-    runs = itertools.pairwise([0, *breaks, len(bounds)])
-    return [(first, end) for first, end in runs if end - first > 1]
 
 
 def _is_near(a: float, b: float) -> bool:

@@ -123,12 +123,13 @@ def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
     names = [group.name for group in store.finest_groups]
     found: list[Difference] = []
 
-    group_of = _group_of_parameter(store.finest_groups, at)
-    entered = _entered(store, at, group_of, len(names))
-    counted: Row = {(names[g], int(v)): (p, w) for g, v, p, w in zip(*entered.entries, strict=True)}
-    found += compare("entries", counted, stored("entries", "vertex", ("paths", "gradient_l1")))
-    columns = ("parameters", "traced", "dead", "absent", "traced_gradient_l1")
-    found += compare("path_totals", _totals(entered, group_of, names), stored("path_totals", "", columns))
+    if store.manifest.settings["detail"] != "study":  # which stores parameters as entries only
+        group_of = _group_of_parameter(store.finest_groups, at)
+        entered = _entered(store, at, group_of, len(names))
+        counted: Row = {(names[g], int(v)): (p, w) for g, v, p, w in zip(*entered.entries, strict=True)}
+        found += compare("entries", counted, stored("entries", "vertex", ("paths", "gradient_l1")))
+        columns = ("parameters", "traced", "dead", "absent", "traced_gradient_l1")
+        found += compare("path_totals", _totals(entered, group_of, names), stored("path_totals", "", columns))
 
     n_nodes = len(at.graph.nodes)
     edges = _table(names, range(n_nodes), at.edges_into(at.walk.node, at.entries, len(names), n_nodes))

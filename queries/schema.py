@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 METHODS = ("greedy", "product", "soft")
-DETAILS = ("parameters", "all")
+DETAILS = ("study", "parameters", "all")
 DTYPES = ("float32", "float64")
 
 # Every status a sample can have; only samples with OK have rows in the other tables.

@@ -66,8 +66,7 @@ class Vertices:
 
 def product_with(log2_weight: Floats, behind: Floats) -> Floats:
     """The logarithms of weights times what lies behind them; 0 times the unknown, inf, is 0."""
-    with np.errstate(invalid="ignore"):
-        return np.where(log2_weight > -np.inf, log2_weight + behind, -np.inf)
+    return np.add(log2_weight, behind, out=np.full_like(log2_weight, -np.inf), where=log2_weight > -np.inf)
 
 
 def suffixes(vertices: Vertices, edges: Edges, goal: int, floor: Floats, met: Ints, n_required: int) -> Floats:

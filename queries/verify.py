@@ -89,7 +89,9 @@ def _recounts(store: StoreReader) -> Iterator[Check]:
     from queries.recount import recount
 
     samples = store.fetch(f"select sample from samples where status = '{OK}' order by sample")
-    tables = ("entries", "path_totals", "path_edges", "path_counts", "the trace in SQL")
+    tables: tuple[str, ...] = ("entries", "path_totals", "path_edges", "path_counts", "the trace in SQL")
+    if store.manifest.settings["detail"] == "study":
+        tables = tables[2:]  # entries are all that it holds of parameters
     for method in store.manifest.settings["methods"]:
         if method == "soft" and store.manifest.settings["detail"] != "all":
             continue  # expectations can be counted again along every edge only

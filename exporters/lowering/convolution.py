@@ -10,7 +10,7 @@ from math import prod
 
 import torch
 
-from exporters.lowering.windows import padded, windows
+from exporters.lowering.windows import padded, same_pads, windows
 from exporters.models import ModelError
 from exporters.operators.registry import composite
 from exporters.tape import Tape, Value
@@ -35,7 +35,7 @@ def conv(
     kernel = list(weight.shape[2:])
     strides, dilations = strides or [1] * len(kernel), dilations or [1] * len(kernel)
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        pads = _same_pads(list(x.shape[2:]), kernel, strides, dilations, upper=auto_pad == "SAME_UPPER")
+        pads = same_pads(list(x.shape[2:]), kernel, strides, dilations, upper=auto_pad == "SAME_UPPER")
     cut = windows(tape, padded(tape, x, pads, 0.0), kernel, strides, dilations)
     # N x GC x O1 x ... x K -> N x G x C x O x K -> N x G x O x CK
     n, sizes = x.shape[0], list(cut.shape[2:-1])
@@ -54,19 +54,6 @@ def _product(tape: Tape, rows: Value, weight: Value, bias: Value | None, group: 
     if bias is None:
         return y
     return tape("Add", y, tape("Reshape", bias, tape.integers([1, -1] + [1] * len(sizes))))
-
-
-def _same_pads(
-    sizes: list[int], kernel: list[int], strides: list[int], dilations: list[int], *, upper: bool
-) -> list[int]:
-    """The padding at the starts and at the ends after which stride s leaves ceil(size / s) positions."""
-    starts, ends = [], []
-    for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        total = max((-(-size // stride) - 1) * stride + dilation * (width - 1) + 1 - size, 0)
-        small, large = total // 2, total - total // 2
-        starts.append(small if upper else large)
-        ends.append(large if upper else small)
-    return starts + ends
 
 
 @composite("ConvTranspose")

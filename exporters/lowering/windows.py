@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from exporters.models import ModelError
 from exporters.operators.registry import composite
 from exporters.tape import Tape, Value
 
@@ -43,8 +44,9 @@ def max_pool(
 ) -> list[Value]:
     """The largest element of each window; padding is never the largest."""
     del storage_order  # only concerns the output of indices
-    windows = _pooled(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, -math.inf)
-    return [tape("ReduceMax", windows, tape.integers([-1]), keepdims=0)]
+    frame = _frame(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
+    cut = windows(tape, padded(tape, x, frame.pads, -math.inf), kernel_shape, frame.strides, frame.dilations)
+    return [tape("ReduceMax", cut, tape.integers([-1]), keepdims=0)]
 
 
 @composite("AveragePool")
@@ -60,16 +62,27 @@ def average_pool(
     auto_pad: str = "NOTSET",
     count_include_pad: int = 0,
 ) -> Value:
-    """The mean of each window, with or without its padding."""
-    if ceil_mode:
-        raise ModelError("operator AveragePool with ceil_mode=1 is not supported")
-    windows = _pooled(tape, x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
-    if count_include_pad or not any(pads or []):
-        return tape("ReduceMean", windows, tape.integers([-1]), keepdims=0)
-    ones = tape.constant(torch.ones_like(x.data))
-    counted = _pooled(tape, ones, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad, 0.0)
-    share = tape.constant(1.0 / counted.data.sum(-1))
-    return tape("Mul", tape("ReduceSum", windows, tape.integers([-1]), keepdims=0), share)
+    """The mean of each window, with or without its padding; what lies behind the padding is never counted."""
+    frame = _frame(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
+    cut = windows(tape, padded(tape, x, frame.pads, 0.0), kernel_shape, frame.strides, frame.dilations)
+    counts = _counts(frame, x, kernel_shape, 1.0 if count_include_pad else 0.0)
+    if bool((counts == cut.shape[-1]).all()):
+        return tape("ReduceMean", cut, tape.integers([-1]), keepdims=0)
+    share = tape.constant((1.0 / counts).to(tape.dtype))
+    return tape("Mul", tape("ReduceSum", cut, tape.integers([-1]), keepdims=0), share)
+
+
+def _counts(frame: Frame, x: Value, kernel_shape: list[int], padding: float) -> Tensor:
+    """How many elements each window has, 1 x 1 x O1 x ...; an element of the declared padding counts as `padding`."""
+    scratch, n = Tape(torch.float64), len(kernel_shape)
+    inside = scratch.constant(torch.ones(1, 1, *x.shape[2:], dtype=torch.float64))
+    declared = padded(
+        scratch, inside, [pad - more for pad, more in zip(frame.pads, frame.behind, strict=True)], padding
+    )
+    whole = padded(scratch, declared, frame.behind, 0.0)
+    cut = windows(scratch, whole, kernel_shape, frame.strides, frame.dilations)
+    assert cut.data.dim() == n + 3
+    return cut.data.sum(-1)
 
 
 @composite("GlobalMaxPool")
@@ -84,8 +97,20 @@ def global_average_pool(tape: Tape, x: Value) -> Value:
     return tape("ReduceMean", x, tape.integers(range(2, x.data.dim())))
 
 
-def _pooled(
-    tape: Tape,
+class Frame(NamedTuple):
+    """How windows lie over a signal of n axes.
+
+    pads: elements before, then after, each axis; negative where the last of them are in no window
+    behind: those of `pads` that only `ceil_mode` adds or takes away
+    """
+
+    strides: list[int]
+    dilations: list[int]
+    pads: list[int]
+    behind: list[int]
+
+
+def _frame(
     x: Value,
     kernel_shape: list[int],
     strides: list[int] | None,
@@ -93,21 +118,34 @@ def _pooled(
     dilations: list[int] | None,
     ceil_mode: int,
     auto_pad: str,
-    fill: float,
-) -> Value:
-    """The windows of a pooling, padded with `fill`: N x C x O1 x ... x (K1 K2 ...)."""
-    if auto_pad not in ("NOTSET", "VALID"):
-        raise ModelError(f"pooling with auto_pad={auto_pad} is not supported")
-    n = len(kernel_shape)
+) -> Frame:
+    """The frame that a pooling's attributes describe over x : N x C x D1 x ..."""
+    n, sizes = len(kernel_shape), list(x.shape[2:])
     strides, dilations, pads = strides or [1] * n, dilations or [1] * n, list(pads or [0] * 2 * n)
-    for i in range(n):
-        span = dilations[i] * (kernel_shape[i] - 1) + 1
-        inside = x.shape[2 + i] + pads[i]
-        free = inside + pads[n + i] - span
-        missing = -free % strides[i]
-        if ceil_mode and free + missing < inside:  # a last window that starts behind the input is left out
-            pads[n + i] += missing
-    return windows(tape, padded(tape, x, pads, fill), kernel_shape, strides, dilations)
+    behind = [0] * 2 * n
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        pads = same_pads(sizes, kernel_shape, strides, dilations, upper=auto_pad == "SAME_UPPER")
+    elif ceil_mode:
+        for i in range(n):
+            span, inside = dilations[i] * (kernel_shape[i] - 1) + 1, sizes[i] + pads[i]
+            free = inside + pads[n + i] - span
+            steps = min(-(-free // strides[i]), (inside - 1) // strides[i])  # none starts behind the input
+            behind[n + i] = steps * strides[i] - free
+            pads[n + i] += behind[n + i]
+    return Frame(strides, dilations, pads, behind)
+
+
+def same_pads(
+    sizes: list[int], kernel: list[int], strides: list[int], dilations: list[int], *, upper: bool
+) -> list[int]:
+    """The padding at the starts and at the ends after which stride s leaves ceil(size / s) positions."""
+    starts, ends = [], []
+    for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        total = max((-(-size // stride) - 1) * stride + dilation * (width - 1) + 1 - size, 0)
+        small, large = total // 2, total - total // 2
+        starts.append(small if upper else large)
+        ends.append(large if upper else small)
+    return starts + ends
 
 
 def padded(tape: Tape, x: Value, pads: list[int] | None, fill: float) -> Value:

@@ -213,8 +213,7 @@ def queries(form: Formatted = Format.TABLE, out: Out = None) -> None:
 
     Example: gradtrace queries
     """
-    import pyarrow as pa
-
+    from pipeline.output import text_table
     from queries.library import load_queries
 
     rows = [
@@ -227,9 +226,8 @@ def queries(form: Formatted = Format.TABLE, out: Out = None) -> None:
         }
         for query in load_queries().values()
     ]
-    if form is Format.TABLE:
-        rows = [{name: row[name] for name in ("name", "parameters", "answers")} for row in rows]
-    _print(pa.Table.from_pylist(rows), form, out)
+    shown = ("name", "parameters", "answers") if form is Format.TABLE else tuple(rows[0])
+    _print(text_table({name: [row[name] for row in rows] for name in shown}), form, out)
 
 
 def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> None:
@@ -239,13 +237,12 @@ def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> N
 
     Example: gradtrace info runs/demo
     """
-    import pyarrow as pa
-
+    from pipeline.output import text_table
     from queries import open_store
     from queries.text import cell
 
     facts = open_store(store).info()
-    _print(pa.table({"name": list(facts), "value": [cell(value) for value in facts.values()]}), form, out)
+    _print(text_table({"name": list(facts), "value": [cell(value) for value in facts.values()]}), form, out)
 
 
 def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> None:
@@ -255,14 +252,13 @@ def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) ->
 
     Example: gradtrace verify runs/demo
     """
-    import pyarrow as pa
-
+    from pipeline.output import text_table
     from queries import open_store
 
     checks = open_store(store, check=False).verify()
     names = [check.name for check in checks]
     verdicts = ["ok" if check.ok else "FAILED" for check in checks]
-    _print(pa.table({"result": verdicts, "check": names, "detail": [check.detail for check in checks]}), form, out)
+    _print(text_table({"result": verdicts, "check": names, "detail": [check.detail for check in checks]}), form, out)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 

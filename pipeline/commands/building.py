@@ -21,6 +21,7 @@ SAMPLES_HELP = "Sentences (.txt, one per line), or inputs as .jsonl or .npz."
 class Detail(StrEnum):
     """How much of the gradient graph a store holds."""
 
+    study = "study"
     parameters = "parameters"
     all = "all"
 
@@ -80,7 +81,11 @@ def dump(
     out: Annotated[Path, typer.Option(help="Folder of the graph store; the same command continues it.")],
     samples: SampleFile = None,
     detail: Annotated[
-        Detail, typer.Option(help="parameters: the best edges of every vertex; all: every edge.")
+        Detail,
+        typer.Option(
+            help="study: the best edges of the activations that parameters' paths visit; parameters: those of every "
+            "vertex; all: every edge."
+        ),
     ] = Detail.parameters,
     keep: Annotated[int, typer.Option(min=1, max=64, help="Best edges kept per vertex; 2 tell the margin.")] = 2,
     method: Annotated[
@@ -108,10 +113,10 @@ def dump(
 
     gradtrace dump runs/lstm --samples runs/lstm/held_out.txt --limit 20 --out stores/lstm
     """
-    from pipeline.dump import Settings
     from pipeline.dump import dump as write
     from pipeline.estimate import estimate
     from pipeline.progress import progress
+    from pipeline.settings import Settings
 
     opened, read = _open(model, samples, dtype, checkpoint, objective, limit)
     methods = tuple(dict.fromkeys(m.value for m in method or [Method.greedy]))

@@ -15,7 +15,6 @@ from taped import all_edges, finish, leaf, operator_of, weighted_sum
 from exporters import kernels, product_kernels
 from exporters.conservation import conservation_error
 from exporters.edges import count_edges, edge_blocks, total_edges
-from exporters.product_kernels import best_products, largest_of_rows
 from exporters.recorder import Recording
 from exporters.sweep import best_edges
 from exporters.tape import Tape

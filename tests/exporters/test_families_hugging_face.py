@@ -95,11 +95,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize(
-    ("family", "dtype"),
-    [*((family, torch.float64) for family in LINES), ("llama", torch.float32)],
-    ids=str,
-)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("family", LINES)
 def test_family(saved: dict[str, Path], family: str, dtype: torch.dtype) -> None:
     """Three lengths in one process, each with the gradients of the model that transformers loads."""
     traceable = open_hugging_face(saved[family])

@@ -26,7 +26,7 @@ def test_every_step(name: str, before: list[tuple[str, int, int]]) -> None:
     check_methods(build([*before, (name, 0, 1), ("mul", 0, 1)], SOME))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(programs(max_steps=3))
 def test_random_graphs(program: Program) -> None:
     check_methods(build(*program))

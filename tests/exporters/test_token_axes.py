@@ -9,6 +9,7 @@ import torch
 
 from exporters import lowering as _composites  # noqa: F401  registers them
 from exporters import operators as _primitives  # noqa: F401  registers them
+from exporters.onnx_values import Axes
 from exporters.tape import Tape, Value
 from exporters.texts import Text, find_texts, symbols
 from exporters.token_axes import Firsts, axis_names
@@ -164,8 +165,8 @@ def test_texts(shapes: Any, n_tokens: int, first_token: dict[str, int], wanted: 
 
 
 def test_sizes_that_any_length_may_have_go_first() -> None:
-    declared, shapes = {"x": (1, 3), "ids": (1, "t")}, {"x": (1, 3), "ids": (1, 3)}
-    assert find_texts(declared, shapes, 3, {}) == [Text("ids", 1, 0, 3, "t")]
+    declared: dict[str, Axes] = {"x": (1, 3), "ids": (1, "t")}
+    assert find_texts(declared, {"x": (1, 3), "ids": (1, 3)}, 3, {}) == [Text("ids", 1, 0, 3, "t")]
     assert find_texts({"x": (1, 3)}, {"x": (1, 3)}, 3, {}) == [Text("x", 1, 0, 3)]
 
 

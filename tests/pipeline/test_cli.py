@@ -62,7 +62,7 @@ def test_usage_errors(arguments: tuple[str, ...]) -> None:
     assert gradtrace(*arguments).code == 2
 
 
-@pytest.mark.parametrize("command", ["--help", "sql", "trace", "stability", "compare"])
+@pytest.mark.parametrize("command", ["--help", "sql", "trace"])
 def test_commands_that_ask_start_without_the_heavy_packages(lstm_store: Path, command: str) -> None:
     arguments = [str(argument) for argument in asking(lstm_store).get(command, (command,))]
     code = (

@@ -1,0 +1,55 @@
+"""All rows of one recorded sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exporters.edges import edge_blocks
+from exporters.recorder import Recording
+from exporters.spread import contribution_spread, path_statistics
+from exporters.sweep import BestEdges, best_edges
+from exporters.tables import VertexSums, best_edge_tables, edge_table, node_gradient_table, vertex_tables
+from pipeline.paths import Groups, path_tables
+from pipeline.settings import Settings
+
+Mask = NDArray[np.bool_]
+
+
+def sample_tables(
+    recording: Recording, groups: Groups, number: int, settings: Settings
+) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of a sample, block by block, each table's in order."""
+    index = groups.index
+    spread = contribution_spread(recording) if settings.statistics or "soft" in settings.methods else None
+    yield "node_gradients", node_gradient_table(recording, index, number)
+    stored = np.zeros(recording.n_vertices, dtype=bool)
+    for method in sorted(settings.methods):
+        best = best_edges(recording, settings.keep, method, spread)
+        paths = path_tables(recording, best, groups, number, spread)
+        wanted = _vertices(recording, best, paths.reached, settings)
+        stored |= wanted
+        for block in best_edge_tables(recording, best, index, number, wanted):
+            yield "best_edges", block
+        yield from paths.tables.items()
+    if not settings.parameter_vertices:
+        stored[: recording.n_parameters] = False
+    sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
+    for block in vertex_tables(recording, index, number, stored, sums):
+        yield "vertices", block
+    if settings.detail == "all":
+        for edges in edge_blocks(recording):
+            yield "edges", edge_table(edges, index, number)
+
+
+def _vertices(recording: Recording, best: BestEdges, reached: Mask, settings: Settings) -> Mask:
+    """The vertices whose rows are stored. reached: of the activations, those that the path of a parameter visits."""
+    first = recording.n_parameters
+    if settings.detail == "study":
+        return np.concatenate([np.zeros(first, dtype=bool), reached])
+    wanted = np.ones(recording.n_vertices, dtype=bool)
+    wanted[:first] = best.target[:first, 0] >= 0
+    return wanted
