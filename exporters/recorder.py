@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.graph import Graph, check_inputs, run
+from exporters.kept import Kept
 from exporters.models import ModelError
 from exporters.tape import Tape, TapeTensor, Value
 from exporters.texts import find_texts
@@ -27,7 +28,7 @@ class Recording:
 
     V vertices, of which the first `n_parameters` are elements of parameters
     values, gradients: V, in the recording's dtype
-    parameter_vertices: 0 .. n_parameters - 1, of which the parameters' own vertices are views
+    kept: what its recorder knows of the parameters' vertices
     """
 
     tape: Tape
@@ -36,7 +37,7 @@ class Recording:
     n_parameters: int
     values: Floats
     gradients: Floats
-    parameter_vertices: Tensor
+    kept: Kept
 
     @property
     def n_vertices(self) -> int:
@@ -46,10 +47,10 @@ class Recording:
         """The tensors whose elements are vertices, by number, in the order of their vertices."""
         return [(i, t) for i, t in enumerate(self.tape.tensors) if t.first_vertex is not None]
 
-    def holds_parameters(self, vertices: Tensor) -> bool:
-        """Whether all of `vertices`, none of them a constant, are elements of parameters."""
-        if vertices.untyped_storage().data_ptr() == self.parameter_vertices.untyped_storage().data_ptr():
-            return True  # a view of the parameters' own numbers
+    def are_parameters(self, vertices: Tensor) -> bool:
+        """Whether every element is a parameter, none a constant or an activation."""
+        if self.kept.holds(vertices) or vertices.numel() == 0:
+            return True
         return int(vertices.min()) >= 0 and int(vertices.max()) < self.n_parameters
 
     def is_finite(self) -> bool:
@@ -64,10 +65,10 @@ class Recorder:
         self.graph = graph
         self.dtype = dtype
         self._parameters: dict[str, tuple[Tensor, Tensor]] = {}
-        self._vertices = torch.arange(sum(data.numel() for data in graph.parameters.values()))
+        self.kept = Kept(sum(data.numel() for data in graph.parameters.values()))
         first = 0
         for name, data in graph.parameters.items():
-            vertices = self._vertices[first : first + data.numel()].reshape(data.shape)
+            vertices = self.kept.vertices[first : first + data.numel()].reshape(data.shape)
             self._parameters[name] = (data.detach().clone().requires_grad_(), vertices)
             first += data.numel()
 
@@ -88,7 +89,7 @@ class Recorder:
         Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
         """
         check_inputs(self.graph, inputs)
-        tape = Tape(self.dtype)
+        tape = Tape(self.dtype, self.kept)
         values = {n: tape.leaf(n, "parameter", data, ids) for n, (data, ids) in self._parameters.items()}
         n_parameters = tape.n_vertices
         for name, data in inputs.items():
@@ -121,7 +122,7 @@ class Recorder:
             n_parameters,
             _flat([t.value.data.detach() for t in tensors]),
             _flat(list(gradients)),
-            self._vertices,
+            self.kept,
         )
 
 

@@ -22,36 +22,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporters import kernels, product_kernels
+from exporters.best_table import BestEdges, Rows, Table
 from exporters.recorder import Recording
-from exporters.slots import Direct, EdgeOrder, first_vertex, slots_in_reverse
+from exporters.slots import Direct, first_vertex, slots_in_reverse
 from exporters.spread import Spread, contribution_spread
 from exporters.tape import Call
 from exporters.uses import Use, matrix, one_below_the_other, operand, side_by_side, use_of
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
-
-
-@dataclass
-class BestEdges:
-    """The best K edges of each of V vertices, best first: all V x K.
-
-    target: -1 where a vertex has fewer than K edges
-    score: greedy: the contribution; else the logarithm (base 2) that the method ranks by, -inf for a product of 0
-    """
-
-    method: str
-    target: Ints
-    slot: NDArray[np.int16]
-    derivative: Floats
-    score: Floats
-
-    @property
-    def carries_nothing(self) -> NDArray[np.bool_]:
-        """Where there is no edge, or one that carries nothing: V x K. A vertex whose best edge is one is dead."""
-        nothing: NDArray[np.bool_] = self.score == (0 if self.method == "greedy" else -np.inf)
-        return nothing
 
 
 class _Scores(Protocol):
@@ -112,7 +91,7 @@ def best_edges(recording: Recording, keep: int, method: str = "greedy", spread: 
 
 
 def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> BestEdges:
-    table = _Table(recording, keep, scores.logarithms)
+    table = Table(recording, Rows(recording), keep, scores.logarithms)
     together: dict[tuple[str, Hashable], list[Use]] = defaultdict(list)
     with torch_threads_kept():
         for call, slots in slots_in_reverse(recording.tape):
@@ -123,7 +102,7 @@ def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> Bes
                     continue
                 for b in range(slot.vertex.shape[0]):
                     use = use_of(slot, b, score, table.order)
-                    if recording.holds_parameters(slot.vertex[b]):
+                    if recording.are_parameters(slot.vertex[b]):
                         together["of", operand(slot, b)].append(use)
                     elif scores.logarithms:  # the operators before it need its ranks
                         table.insert_use(use, matrix(slot, b))
@@ -131,78 +110,12 @@ def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> Bes
                         together["by", matrix(slot, b)].append(use)
         for (how, _), uses in together.items():
             table.insert_use(one_below_the_other(uses) if how == "of" else side_by_side(uses))
-        target, slot_of = table.decoded()
-    if scores.logarithms:
-        score = np.where(target >= 0, table.rank, -np.inf)
-    else:
-        score = np.where(target >= 0, recording.gradients[target] * table.derivative, 0)
-    return BestEdges(method, target, slot_of, table.derivative, score)
+        return table.best(recording, method)
 
 
 def _targets(recording: Recording, call: Call) -> slice:
     first = first_vertex(recording.tape, call)
     return slice(first, first + call.output.data.numel())
-
-
-class _Table:
-    """The K places of every vertex, filled slot by slot."""
-
-    def __init__(self, recording: Recording, keep: int, logarithms: bool) -> None:
-        shape = (recording.n_vertices, keep)
-        dtype = np.dtype(np.float64) if logarithms else recording.gradients.dtype
-        self.rank: Floats = np.full(shape, -np.inf if logarithms else 0, dtype=dtype)
-        self.derivative: Floats = np.zeros(shape, dtype=recording.gradients.dtype)
-        self.key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
-        self.order = EdgeOrder(recording.tape)
-        self._logarithms = logarithms
-        self._largest: dict[Hashable, Floats] = {}
-
-    def insert_direct(self, slot: Direct, score: Floats) -> None:
-        """score: of the elements of the operator's output."""
-        keys = self.order.key(slot.call, slot.slot) + slot.target
-        if self._logarithms:
-            with np.errstate(divide="ignore"):
-                rank = score[slot.target] + np.log2(np.abs(slot.derivative, dtype=np.float64))
-        else:
-            rank = np.abs(score[slot.target] * slot.derivative)
-        kernels.insert_edges(self.rank, self.derivative, self.key, slot.vertex, rank, slot.derivative, keys)
-
-    def insert_use(self, use: Use, matrix: Hashable = None) -> None:
-        """matrix: what other uses with the same derivatives share."""
-        largest = self._largest.get(matrix)
-        if largest is None:
-            largest = product_kernels.largest_of_rows(use.right)
-        if matrix is not None:
-            self._largest[matrix] = largest
-        choose = _best_by_logarithm if self._logarithms else product_kernels.best_products
-        product_kernels.insert_products(
-            self.rank,
-            self.derivative,
-            self.key,
-            use.vertex,
-            use.left,
-            use.right,
-            choose(use.left, use.right, largest, self.key.shape[1]),
-            use.key_x,
-            use.key_z,
-            use.distinct,
-            self._logarithms,
-        )
-
-    def decoded(self) -> tuple[Ints, NDArray[np.int16]]:
-        """The target and the slot of every place."""
-        o = self.order
-        target, slot = kernels.decode_keys(self.key.reshape(-1), o.base, o.size, o.first_vertex)
-        return target.reshape(self.key.shape), slot.reshape(self.key.shape)
-
-
-def _best_by_logarithm(left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
-    """`best_products` for scores given as logarithms: each column is scaled by its largest, so nothing overflows."""
-    top = left.max(axis=0)
-    scaled = np.exp2(left - np.where(np.isneginf(top), 0, top)).astype(right.dtype)
-    best_z: NDArray[np.int32] = product_kernels.best_products(scaled, right, largest, keep)
-    product_kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
-    return best_z
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exporters.best_table import BestEdges
 from exporters.edges import EdgeBlock
 from exporters.recorder import Recording
 from exporters.spread import PathStatistics, Spread
-from exporters.sweep import BestEdges
 
 Ints = NDArray[Any]
 

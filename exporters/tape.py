@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from exporters.kept import Kept
 from exporters.models import ModelError, SampleError
 from exporters.operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
 from exporters.texts import Text
@@ -114,11 +115,13 @@ class Call:
 class Tape:
     """Runs operators and records the differentiable ones.
 
+    kept: what is known of the parameters' vertices from other samples
     `tape(op_type, *values, **attributes)` runs an ONNX operator: a primitive is recorded, a composite calls primitives.
     """
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, kept: Kept | None = None) -> None:
         self.dtype = dtype
+        self._kept = kept or Kept(0)
         self.calls: list[Call] = []
         self.tensors: list[TapeTensor] = []
         self.n_vertices = 0
@@ -239,8 +242,7 @@ class Tape:
         """Whom each output element of a copy repeats: the copy itself, run on element numbers."""
         numbers = [None if x is None else _numbers(x) for x in inputs]
         repeats = primitive.repeats or primitive.compute
-        vertices: Tensor = repeats(*numbers, **attributes)
-        return vertices
+        return self._kept.copy(primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes))
 
     def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
         name = self._unique_name(self._label, op_type)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from exporters.kept import place
 from exporters.slots import Contracted, EdgeOrder
 
 Floats = NDArray[Any]
@@ -48,16 +48,12 @@ def use_of(slot: Contracted, b: int, score: Floats, order: EdgeOrder) -> Use:
 
 def operand(slot: Contracted, b: int) -> Hashable:
     """Alike for uses of the same matrix of vertices, whose targets can be taken as one list."""
-    return _identity(slot.vertex[b]), slot.stride_x
+    return place(slot.vertex[b]), slot.stride_x
 
 
 def matrix(slot: Contracted, b: int) -> Hashable:
     """Alike for uses with the same derivatives, whose rows can be taken as one list."""
-    return _identity(slot.other[b]), slot.stride_z
-
-
-def _identity(tensor: Tensor) -> Hashable:
-    return tensor.data_ptr(), tensor.shape, tensor.stride()
+    return place(slot.other[b]), slot.stride_z
 
 
 def one_below_the_other(uses: list[Use]) -> Use:

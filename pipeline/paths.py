@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exporters.best_table import BestEdges
 from exporters.parameter_groups import Partition
 from exporters.recorder import Recording
 from exporters.slots import first_vertex
 from exporters.soft import SoftTraces, soft_traces
 from exporters.spread import Spread
-from exporters.sweep import BestEdges
 from exporters.tables import GraphIndex
 from queries import walker
 

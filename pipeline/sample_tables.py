@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exporters.best_table import BestEdges
 from exporters.edges import edge_blocks
 from exporters.recorder import Recording
 from exporters.spread import contribution_spread, path_statistics
-from exporters.sweep import BestEdges, best_edges
+from exporters.sweep import best_edges
 from exporters.tables import VertexSums, best_edge_tables, edge_table, node_gradient_table, vertex_tables
 from pipeline.paths import Groups, path_tables
 from pipeline.settings import Settings

@@ -53,7 +53,7 @@ def describe(asked: Asked, answer: Answer, notes: list[str]) -> Paths:
     seen = _seen(asked, np.unique(np.concatenate([[start, asked.goal], *vertices])))
     gradient = seen.gradient_of(start)
     if gradient == 0:
-        notes = [*notes, "the gradient is 0, so paths have no share of it: they cancel out"]
+        notes = [*notes, "the gradient is 0, so paths have no share of it"]
     if asked.by == "share" and not asked.has_probabilities:
         notes = [
             *notes,

@@ -9,10 +9,11 @@ import pytest
 import torch
 from oracle import ScalarGraph, language_model_graph
 
+from exporters.best_table import BestEdges
 from exporters.conservation import conservation_error
 from exporters.edges import edge_blocks, total_edges
 from exporters.recorder import Recording
-from exporters.sweep import BestEdges, best_edges
+from exporters.sweep import best_edges
 from exporters.traced_model import TorchModel
 from pipeline.zoo import family, make_hyperparameters
 

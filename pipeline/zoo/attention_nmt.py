@@ -41,7 +41,7 @@ class Encoder(nn.Module):
     def forward(self, ids: Tensor, are_words: Tensor) -> tuple[Tensor, Tensor]:
         """The annotation of every word, B x S x A, and where the last direction ended, B x H."""
         embedded = self.dropout(self.embedding(ids))
-        if ids.shape[0] == 1:  # nothing is padded, and ONNX has no packed sequences
+        if ids.shape[0] == 1 or torch.compiler.is_exporting():  # nothing is padded; ONNX has no packed sequences
             annotations, final = self.layer(embedded)
         else:
             lengths = are_words.sum(dim=1)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from enumerated import NOTHING, Enumerated, Expected, Ranked, Spread, Statistics, log2
 
+from exporters.best_table import BestEdges
 from exporters.recorder import Recording
 from exporters.slots import first_vertex
 from exporters.soft import soft_traces
 from exporters.spread import contribution_spread, path_statistics
-from exporters.sweep import BestEdges, best_edges
+from exporters.sweep import best_edges
 
 KEEP = (1, 2, 3)
 FEW = 400  # paths of one vertex that are looked at one by one

@@ -208,3 +208,15 @@ def test_masses_add_up() -> None:
     for group in range(3):
         entered = sum(e.paths.sum() for (g, _), e in traces.entries.items() if g == group)
         assert entered == pytest.approx(traces.traced[group], rel=CLOSE)
+
+
+def test_a_matrix_product_without_targets() -> None:
+    """x has no rows: nothing is computed from x and w, and that is not an error."""
+    tape = Tape(torch.float64)
+    w, x, z = (leaf(tape, name, np.ones(shape)) for name, shape in (("w", (3, 2)), ("x", (0, 3)), ("z", (2, 2))))
+    rows = tape("Concat", tape("MatMul", x, w), tape("Mul", z, z), axis=0)
+    recording = finish(tape, tape("ReduceSum", rows, keepdims=0))
+    for method in ("greedy", "product", "soft"):
+        best = best_edges(recording, 1, method)
+        assert best.carries_nothing[:10, 0].tolist() == [True] * 6 + [False] * 4
+    assert path_statistics(recording).log2_paths[:10].tolist() == [-np.inf] * 6 + [1.0] * 4

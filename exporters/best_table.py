@@ -1,0 +1,131 @@
+"""The K places of every source, filled slot by slot by the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters import kernels, product_kernels
+from exporters.recorder import Recording
+from exporters.slots import Direct, EdgeOrder
+from exporters.uses import Use
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class BestEdges:
+    """The best K edges of the vertices from `first` on, best first: all V - first x K.
+
+    target: -1 where a vertex has fewer than K edges
+    score: greedy: the contribution; else the logarithm (base 2) that the method ranks by, -inf for a product of 0
+    """
+
+    method: str
+    target: Ints
+    slot: NDArray[np.int16]
+    derivative: Floats
+    score: Floats
+    first: int = 0
+
+    @property
+    def carries_nothing(self) -> NDArray[np.bool_]:
+        """Where there is no edge, or one that carries nothing; a vertex whose best edge is one is dead."""
+        nothing: NDArray[np.bool_] = self.score == (0 if self.method == "greedy" else -np.inf)
+        return nothing
+
+
+class Rows:
+    """Which vertices have a row of the table: some parameters, in the order of their numbers, and every activation."""
+
+    def __init__(self, recording: Recording, parameters: Ints | None = None) -> None:
+        """parameters: ascending; None: all of them."""
+        self._parameters = parameters
+        self._n_parameters = recording.n_parameters
+        self.n_parameters = recording.n_parameters if parameters is None else len(parameters)
+        self.n = recording.n_vertices - recording.n_parameters + self.n_parameters
+
+    def of(self, vertex: Ints) -> Ints:
+        """The rows of vertices; -1 for constants. A parameter without a row must not be asked for."""
+        if self._parameters is None:
+            return vertex
+        row = vertex - (self._n_parameters - self.n_parameters)
+        is_parameter = vertex < self._n_parameters
+        if is_parameter.any():
+            row[is_parameter] = np.searchsorted(self._parameters, vertex[is_parameter])
+            row[vertex < 0] = -1
+        return row
+
+
+class Table:
+    """The best edges so far: `rank`, `derivative` and `key` of each place, all rows x K."""
+
+    def __init__(self, recording: Recording, rows: Rows, keep: int, logarithms: bool) -> None:
+        self.rows = rows
+        shape = (rows.n, keep)
+        dtype = np.dtype(np.float64) if logarithms else recording.gradients.dtype
+        self.rank: Floats = np.full(shape, -np.inf if logarithms else 0, dtype=dtype)
+        self.derivative: Floats = np.zeros(shape, dtype=recording.gradients.dtype)
+        self.key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
+        self.order = EdgeOrder(recording.tape)
+        self._logarithms = logarithms
+        self._largest: dict[Hashable, Floats] = {}
+
+    def insert_direct(self, slot: Direct, score: Floats) -> None:
+        """score: of the elements of the operator's output."""
+        keys = self.order.key(slot.call, slot.slot) + slot.target
+        if self._logarithms:
+            with np.errstate(divide="ignore"):
+                rank = score[slot.target] + np.log2(np.abs(slot.derivative, dtype=np.float64))
+        else:
+            rank = np.abs(score[slot.target] * slot.derivative)
+        kernels.insert_edges(
+            self.rank, self.derivative, self.key, self.rows.of(slot.vertex), rank, slot.derivative, keys
+        )
+
+    def insert_use(self, use: Use, matrix: Hashable = None) -> None:
+        """matrix: what other uses with the same derivatives share."""
+        largest = self._largest.get(matrix)
+        if largest is None:
+            largest = product_kernels.largest_of_rows(use.right)
+        if matrix is not None:
+            self._largest[matrix] = largest
+        choose = _best_by_logarithm if self._logarithms else product_kernels.best_products
+        product_kernels.insert_products(
+            self.rank,
+            self.derivative,
+            self.key,
+            self.rows.of(use.vertex),
+            use.left,
+            use.right,
+            choose(use.left, use.right, largest, self.key.shape[1]),
+            use.key_x,
+            use.key_z,
+            use.distinct,
+            self._logarithms,
+        )
+
+    def best(self, recording: Recording, method: str) -> BestEdges:
+        """The finished table."""
+        o = self.order
+        target, slot = kernels.decode_keys(self.key.reshape(-1), o.base, o.size, o.first_vertex)
+        target, slot = target.reshape(self.key.shape), slot.reshape(self.key.shape)
+        if self._logarithms:
+            score = np.where(target >= 0, self.rank, -np.inf)
+        else:
+            score = np.where(target >= 0, recording.gradients[target] * self.derivative, 0)
+        return BestEdges(method, target, slot, self.derivative, score)
+
+
+def _best_by_logarithm(left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
+    """`best_products` for scores given as logarithms: each column is scaled by its largest, so nothing overflows."""
+    top = left.max(axis=0)
+    scaled = np.exp2(left - np.where(np.isneginf(top), 0, top)).astype(right.dtype)
+    best_z: NDArray[np.int32] = product_kernels.best_products(scaled, right, largest, keep)
+    product_kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
+    return best_z

@@ -1,0 +1,73 @@
+"""What is the same for every sample of a model: which vertices the copies of its parameters are.
+
+A stacked recurrent weight is copied together from gates before every sample; the numbers of its elements never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SMALL = 6  # elements of the axes, starts or sizes that make part of a key; more are a sample's own indices
+
+
+class Kept:
+    """The vertices of parameters and of their copies, and what was found out about them (`facts`).
+
+    n_parameters: parameters have the vertices 0 .. n_parameters - 1
+    """
+
+    def __init__(self, n_parameters: int) -> None:
+        self.vertices = torch.arange(n_parameters)
+        self.facts: dict[Hashable, Any] = {}
+        self._copies: dict[Hashable, Tensor] = {}
+        self._storages = {_storage(self.vertices)}
+
+    def holds(self, vertices: Tensor) -> bool:
+        """Whether these are vertices of parameters that stay in memory, at the same place for every sample."""
+        return _storage(vertices) in self._storages
+
+    def copy(
+        self, name: str, inputs: Sequence[Tensor | None], attributes: dict[str, Any], run: Callable[[], Tensor]
+    ) -> Tensor:
+        """The vertices that a copy repeats: those of an equal copy of parameters, else what `run` finds.
+
+        inputs: what the copy sees of its operands, vertices or indices
+        """
+        key = self._key(name, inputs, attributes)
+        if key is None:
+            return run()
+        if key not in self._copies:
+            made = run()
+            if made.numel() == 0 or int(made.min()) < 0:
+                return made  # some of it is padding
+            self._copies[key] = made
+            self._storages.add(_storage(made))
+        return self._copies[key]
+
+    def _key(self, name: str, inputs: Sequence[Tensor | None], attributes: dict[str, Any]) -> Hashable:
+        parts: list[Hashable] = []
+        found = False
+        for x in inputs:
+            if x is None:
+                parts.append(None)
+            elif self.holds(x):
+                parts.append(place(x))
+                found = True
+            elif x.numel() <= _SMALL and not x.is_floating_point():
+                parts.append((tuple(x.shape), tuple(x.reshape(-1).tolist())))
+            else:
+                return None
+        return (name, tuple(parts), repr(sorted(attributes.items()))) if found else None
+
+
+def place(tensor: Tensor) -> Hashable:
+    """Where a tensor lies in memory: alike for tensors that are the same elements in the same order."""
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
