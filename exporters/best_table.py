@@ -39,6 +39,11 @@ class BestEdges:
         nothing: NDArray[np.bool_] = self.score == (0 if self.method == "greedy" else -np.inf)
         return nothing
 
+    def behind(self, row: int, vertex: int) -> BestEdges:
+        """The rows from `row` on, the first of which is that of `vertex`."""
+        rest = (self.target[row:], self.slot[row:], self.derivative[row:], self.score[row:])
+        return BestEdges(self.method, *rest, first=vertex)
+
 
 class Rows:
     """Which vertices have a row of the table: some parameters, in the order of their numbers, and every activation."""

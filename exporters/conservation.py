@@ -15,7 +15,8 @@ from exporters.slots import Contracted, contracted_slots, direct_slots, first_ve
 
 
 def conservation_error(recording: Recording) -> float:
-    """The largest |sum of contributions - gradient| / sum of |contributions| over all vertices but the loss.
+    """The largest |sum of contributions - gradient| / sum of |contributions| over all vertices but the loss,
+    and but the parameters where their gradients were not recorded.
 
     Sums over a row of targets are matrix products, so that no edge is made; the tests add up the edges themselves.
     """
@@ -29,6 +30,8 @@ def conservation_error(recording: Recording) -> float:
         _add(total, size, slot.vertex.reshape(-1).numpy(), sums.reshape(-1).numpy(), sizes.reshape(-1).numpy())
     difference = np.abs(total - recording.gradients)
     difference[recording.loss_vertex] = 0.0
+    if not recording.has_parameter_gradients:
+        difference[: recording.n_parameters] = 0.0
     return float(np.max(difference / np.maximum(size, np.finfo(recording.gradients.dtype).tiny)))
 
 

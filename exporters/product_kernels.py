@@ -115,22 +115,23 @@ def mend_underflow(left: Any, scaled: Any, right: Any, best_z: Any, tiny: float)
     n_x, keep, n_y = best_z.shape
     n_z = left.shape[0]
     last = min(keep, n_z) - 1
-    is_zero = np.ones(n_y, dtype=np.bool_)
+    largest = np.zeros(n_y)
     for z in range(n_z):
         for y in range(n_y):
-            is_zero[y] &= right[z, y] == 0
+            largest[y] = max(largest[y], abs(right[z, y]))
     for x in prange(n_x):
         if np.max(left[:, x]) == -np.inf:
             continue
         best = np.empty(keep)
         for y in range(n_y):
             z = best_z[x, last, y]
-            if is_zero[y] or abs(scaled[z, x] * right[z, y]) >= tiny:
+            # a target whose scaled score is 0 may still win by a derivative above 1
+            if largest[y] == 0 or abs(scaled[z, x] * right[z, y]) >= tiny * max(largest[y], 1.0):
                 continue
             best[:] = -np.inf
             best_z[x, :, y] = -1
             for z in range(n_z):
-                s = left[z, x] + np.log2(abs(right[z, y]))
+                s = left[z, x] + np.log2(np.float64(abs(right[z, y])))
                 place = keep
                 while place > 0 and (best_z[x, place - 1, y] < 0 or s > best[place - 1]):
                     place -= 1
@@ -165,7 +166,7 @@ def _insert_row(
             if z < 0:
                 break
             d = right[z, y]
-            s = left[z, x] + np.log2(abs(d)) if logarithms else abs(left[z, x] * d)
+            s = left[z, x] + np.log2(np.float64(abs(d))) if logarithms else abs(left[z, x] * d)
             insert(table_rank, table_derivative, table_key, v, s, d, key_x[x] + key_z[z])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class Recording:
     """One sample's lowered graph with all values and gradients.
 
     V vertices, of which the first `n_parameters` are elements of parameters
-    values, gradients: V, in the recording's dtype
+    gradients: V, in the recording's dtype; those of parameters are 0 unless the recording `has_parameter_gradients`
     kept: what its recorder knows of the parameters' vertices
     """
 
@@ -35,13 +36,19 @@ class Recording:
     loss: float
     loss_vertex: int
     n_parameters: int
-    values: Floats
     gradients: Floats
+    has_parameter_gradients: bool
     kept: Kept
 
     @property
     def n_vertices(self) -> int:
         return self.tape.n_vertices
+
+    @cached_property
+    def values(self) -> Floats:
+        """The value of every vertex: V, in the recording's dtype."""
+        values: Floats = torch.cat([t.value.data.detach().reshape(-1) for _, t in self.vertex_tensors()]).numpy()
+        return values
 
     def vertex_tensors(self) -> list[tuple[int, TapeTensor]]:
         """The tensors whose elements are vertices, by number, in the order of their vertices."""
@@ -74,6 +81,7 @@ class Recorder:
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the parameters and buffers that are among `weights`, by name."""
+        self.kept.facts.clear()
         with torch.no_grad():
             for name, (data, _) in self._parameters.items():
                 data.copy_(weights[name])
@@ -81,11 +89,17 @@ class Recorder:
                 self.graph.constants[name].copy_(weights[name])
 
     def record(
-        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+        self,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int = 0,
+        first_token: Mapping[str, int] = NO_TOKENS,
+        *,
+        parameter_gradients: bool = True,
     ) -> Recording:
         """Run one sample forward and backward.
 
         n_tokens, first_token: the tokens of the sample, and with which one each input begins (see `find_texts`)
+        parameter_gradients: whether the recording has them; the sum over all uses of a weight is most of the work
         Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
         """
         check_inputs(self.graph, inputs)
@@ -100,35 +114,27 @@ class Recorder:
         declared = {spec.name: spec.axes for spec in self.graph.inputs}
         shapes = {name: tuple(data.shape) for name, data in inputs.items()}
         output = run(self.graph, tape, values, find_texts(declared, shapes, n_tokens, first_token))
-        return self._finish(tape, output, n_parameters)
+        return self._finish(tape, output, n_parameters, parameter_gradients)
 
-    def _finish(self, tape: Tape, output: Value, n_parameters: int) -> Recording:
+    def _finish(self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: bool = True) -> Recording:
         if output.data.numel() != 1:
             raise ModelError(f"the model's output has shape {tuple(output.shape)}; one scalar is wanted")
         if output.vertices is None or int(output.vertices) < n_parameters:
             raise ModelError("the model's output does not depend on its parameters through any operator")
         loss_vertex = int(output.vertices)
-        tensors = [t for t in tape.tensors if t.first_vertex is not None]
-        gradients = torch.autograd.grad(
+        tensors = [
+            t for t in tape.tensors if t.first_vertex is not None and (parameter_gradients or t.kind != "parameter")
+        ]
+        found = torch.autograd.grad(
             output.data.reshape(()), [t.value.data for t in tensors], allow_unused=True, materialize_grads=True
         )
+        gradients = torch.zeros(tape.n_vertices, dtype=tape.dtype)
+        torch.cat([g.reshape(-1) for g in found], out=gradients[0 if parameter_gradients else n_parameters :])
         for tensor in tensors:
             if tensor.size == 1 and tensor.first_vertex == loss_vertex:
                 tensor.kind = "loss"
-        return Recording(
-            tape,
-            float(output.data.detach()),
-            loss_vertex,
-            n_parameters,
-            _flat([t.value.data.detach() for t in tensors]),
-            _flat(list(gradients)),
-            self.kept,
-        )
-
-
-def _flat(tensors: list[Tensor]) -> Floats:
-    array: Floats = torch.cat([t.reshape(-1) for t in tensors]).numpy()
-    return array
+        loss = float(output.data.detach())
+        return Recording(tape, loss, loss_vertex, n_parameters, gradients.numpy(), parameter_gradients, self.kept)
 
 
 def fingerprint(tape: Tape) -> str:

@@ -73,6 +73,12 @@ class EdgeOrder:
         row = self._row[call.order]
         return int(self.base[row] + slot * self.size[row])
 
+    def targets(self, key: Ints) -> Ints:
+        """The target vertices of edges, given their keys."""
+        row = np.searchsorted(self.base, key, side="right") - 1
+        found: Ints = self.first_vertex[row] + (key - self.base[row]) % self.size[row]
+        return found
+
 
 def first_vertex(tape: Tape, call: Call) -> int:
     """The vertex of element 0 of a call's output."""
@@ -166,6 +172,8 @@ def _contracted(call: Call, slot: int, operand: Value) -> Iterator[Contracted]:
     assert b is not None
     assert operand.vertices is not None
     c = contracts.contraction(a.data.detach(), b.data.detach(), slot)
+    if c.z == 0:  # no targets
+        return
     vertices = contracts.as_matrix(operand.vertices, slot)
     vertices = vertices.transpose(-1, -2) if c.transposed else vertices
     vertices = vertices.expand(*c.batch, c.x, c.y).flatten(0, -3) if c.batch else vertices.unsqueeze(0)

@@ -14,6 +14,8 @@ from exporters.best_table import BestEdges
 from exporters.edges import EdgeBlock
 from exporters.recorder import Recording
 from exporters.spread import PathStatistics, Spread
+from exporters.study import Norms
+from exporters.tape import TapeTensor
 
 Ints = NDArray[Any]
 
@@ -159,17 +161,49 @@ def vertex_tables(
             )
 
 
-def node_gradient_table(recording: Recording, index: GraphIndex, sample: int) -> pa.Table:
-    """`node_gradients`: norms of every vertex tensor's values and gradients."""
+def node_gradient_table(
+    recording: Recording, index: GraphIndex, sample: int, of_parameters: Sequence[Norms] | None = None
+) -> pa.Table:
+    """`node_gradients`: norms of every vertex tensor's values and gradients.
+
+    of_parameters: of the parameters' gradients; None: the recording has these gradients
+    """
     rows = []
     for number, tensor in recording.vertex_tensors():
         assert tensor.first_vertex is not None
+        row: dict[str, Any] = {"sample": sample, "graph": index.graph, "node": tensor.node, "tensor": number}
+        row["n"] = tensor.size
         span = slice(tensor.first_vertex, tensor.first_vertex + tensor.size)
-        row: dict[str, Any] = {"node": tensor.node, "tensor": number, "n": tensor.size}
-        for name, numbers in (("value", recording.values[span]), ("gradient", recording.gradients[span])):
-            row.update({f"{name}_{norm}": found for norm, found in _norms(numbers).items()})
-        rows.append({"sample": sample, "graph": index.graph, **row})
+        if tensor.kind == "parameter" and of_parameters is not None:
+            parts = [norms for norms in of_parameters if span.start <= norms.vertex < span.stop]
+            gradient = _norms_of_parts(parts, tensor.size)
+        else:
+            gradient = _norms(recording.gradients[span])
+        for name, found in (("value", _value_norms(recording, tensor)), ("gradient", gradient)):
+            row.update({f"{name}_{norm}": number for norm, number in found.items()})
+        rows.append(row)
     return pa.Table.from_pylist(rows)
+
+
+def _value_norms(recording: Recording, tensor: TapeTensor) -> dict[str, float]:
+    """A parameter's are the same for every sample."""
+    known = recording.kept.facts if tensor.kind == "parameter" else {}
+    key = "value norms", tensor.name
+    if key not in known:
+        known[key] = _norms(tensor.value.data.detach().reshape(-1).numpy())
+    found: dict[str, float] = known[key]
+    return found
+
+
+def _norms_of_parts(parts: Sequence[Norms], size: int) -> dict[str, float]:
+    """Those of a parameter from those of its parts; elements in no part have the gradient 0."""
+    zeros = size - sum(part.n - part.zeros for part in parts)
+    return {
+        "l1": sum(part.l1 for part in parts),
+        "l2": sum(part.squares for part in parts) ** 0.5,
+        "max": max((part.largest for part in parts), default=0.0),
+        "zeros": zeros / size if size else 0.0,
+    }
 
 
 def _norms(numbers: NDArray[Any]) -> dict[str, float]:
@@ -188,23 +222,25 @@ def best_edge_tables(
     recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
     """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
-    n_vertices, keep = best.target.shape
-    for start in range(0, n_vertices, ROWS // keep):
+    n_rows, keep = best.target.shape
+    wanted = wanted[best.first :]
+    for start in range(0, n_rows, ROWS // keep):
         block = slice(start, start + ROWS // keep)
         row, rank = np.nonzero((best.target[block] >= 0) & wanted[block, None])
         if len(row) == 0:
             continue
         row += start
+        source = best.first + row
         target = best.target[row, rank]
         yield pa.table(
             {
                 "method": _label(best.method, len(row)),
                 "sample": _constant(sample, len(row), pa.int64()),
                 "graph": _constant(index.graph, len(row), pa.int32()),
-                "src": row,
+                "src": source,
                 "rank": (rank + 1).astype(np.int16),
                 "dst": target,
-                "src_tensor": index.tensor_of[row],
+                "src_tensor": index.tensor_of[source],
                 "dst_tensor": index.tensor_of[target],
                 "slot": best.slot[row, rank],
                 "derivative": best.derivative[row, rank],

@@ -44,9 +44,17 @@ class TracedModel(Protocol):
         ...
 
     def record(
-        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+        self,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int = 0,
+        first_token: Mapping[str, int] = NO_TOKENS,
+        *,
+        parameter_gradients: bool = True,
     ) -> Recording:
-        """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is."""
+        """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is.
+
+        parameter_gradients: whether they are needed; the first sample of each shape has them anyway
+        """
         ...
 
     def load(self, weights: Mapping[str, Tensor], source: str) -> None:
@@ -78,14 +86,19 @@ class TorchModel:
         return self._first
 
     def record(
-        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+        self,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int = 0,
+        first_token: Mapping[str, int] = NO_TOKENS,
+        *,
+        parameter_gradients: bool = True,
     ) -> Recording:
         """See TracedModel. Every sample's loss is compared with torch's; at a new shape also every gradient."""
         inputs = {n: x.to(self._dtype) if x.is_floating_point() else x for n, x in inputs.items()}
         shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
         tokens = Tokens(n_tokens, first_token)
         if shapes in self._of_shape:
-            return self._compared(self._of_shape[shapes], inputs, tokens)
+            return self._compared(self._of_shape[shapes], inputs, tokens, parameter_gradients)
         reference = self._reference(inputs)
         for recorder in self._recorders:
             try:
@@ -137,9 +150,11 @@ class TorchModel:
             raise SampleError(f"the model's forward failed on this sample: {reason or type(error).__name__}") from error
         return check_scalar(output)
 
-    def _compared(self, recorder: Recorder, inputs: Mapping[str, Tensor], tokens: Tokens) -> Recording:
+    def _compared(
+        self, recorder: Recorder, inputs: Mapping[str, Tensor], tokens: Tokens, parameter_gradients: bool
+    ) -> Recording:
         """A recording whose loss is torch's: ONNX accepts some inputs that torch refuses, such as an index of -1."""
-        recording = recorder.record(inputs, *tokens)
+        recording = recorder.record(inputs, *tokens, parameter_gradients=parameter_gradients)
         with torch.no_grad():
             loss = float(self._forward(inputs))
         if math.isfinite(loss) or recording.is_finite():
@@ -184,6 +199,7 @@ class OnnxModel:
         except Exception as error:  # onnx raises protobuf's own types for a damaged file
             raise ModelError(f"{path} cannot be read as ONNX: {error}") from error
         self._recorder = Recorder(read_graph(self._model, dtype), dtype)
+        self._seen: set[Shapes] = set()
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -191,13 +207,21 @@ class OnnxModel:
         return self._model
 
     def record(
-        self, inputs: Mapping[str, Tensor], n_tokens: int = 0, first_token: Mapping[str, int] = NO_TOKENS
+        self,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int = 0,
+        first_token: Mapping[str, int] = NO_TOKENS,
+        *,
+        parameter_gradients: bool = True,
     ) -> Recording:
         """See TracedModel."""
         # whole numbers in a .jsonl file may stand for floats
         wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
         inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
-        return self._recorder.record(inputs, n_tokens, first_token)
+        shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
+        wanted_too = parameter_gradients or shapes not in self._seen
+        self._seen.add(shapes)
+        return self._recorder.record(inputs, n_tokens, first_token, parameter_gradients=wanted_too)
 
     def load(self, weights: Mapping[str, Tensor], source: str) -> None:
         """See TracedModel."""

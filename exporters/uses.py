@@ -33,6 +33,10 @@ class Use:
     key_z: Ints
     distinct: bool
 
+    def of_rows(self, x: Ints) -> Use:
+        """The same for some of the X rows."""
+        return Use(self.vertex[x], self.left[:, x], self.right, self.key_x[x], self.key_z, self.distinct)
+
 
 def use_of(slot: Contracted, b: int, score: Floats, order: EdgeOrder) -> Use:
     """The b-th matrix of a contraction. score: of the elements of the operator's output."""

@@ -122,7 +122,12 @@ class Study:
         try:
             encoded = sample.encode()
             row.update(tokens=encoded.tokens, n_tokens=len(encoded.tokens))
-            recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
+            recording = model.record(
+                encoded.inputs,
+                len(encoded.tokens),
+                encoded.first_token,
+                parameter_gradients=self.settings.needs_parameter_gradients,
+            )
         except SampleError as error:
             return {**row, "status": INVALID, "message": str(error)}
         if not recording.is_finite():

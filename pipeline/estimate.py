@@ -11,7 +11,7 @@ from exporters.edges import total_edges
 from exporters.models import SampleError
 from exporters.traced_model import TracedModel
 from pipeline.dump import dump
-from pipeline.settings import Settings
+from pipeline.settings import SHARD_SIZE, Settings
 from pipeline.sources import Sample, Samples
 
 
@@ -20,6 +20,8 @@ class Estimate:
     """Vertices and edges are counted, one recording per shape; bytes and time are scaled up from one stored sample."""
 
     samples: int
+    checkpoints: int
+    workers: int
     failed: int
     shapes: int
     vertices: int
@@ -29,17 +31,25 @@ class Estimate:
 
     def __str__(self) -> str:
         failed = f", {self.failed} cannot be recorded" if self.failed else ""
+        together = f", by {self.workers} workers as fast as this process" if self.workers > 1 else ""
+        times = f", each at {self.checkpoints} checkpoints" if self.checkpoints > 1 else ""
         return (
-            f"samples   {self.samples:>16,}  ({self.shapes} input shapes{failed})\n"
+            f"samples   {self.samples:>16,}  ({self.shapes} input shapes{times}{failed})\n"
             f"vertices  {self.vertices:>16,}\n"
             f"edges     {self.edges:>16,}\n"
             f"bytes     {self.bytes:>16,.0f}  (estimated from one stored sample)\n"
-            f"seconds   {self.seconds:>16,.1f}  (estimated from one stored sample)"
+            f"seconds   {self.seconds:>16,.1f}  (estimated from one stored sample{together})"
         )
 
 
-def estimate(model: TracedModel, samples: Samples, settings: Settings) -> Estimate:
-    """Count what a dump of these samples would hold; writes one sample to a temporary folder to weigh it."""
+def estimate(
+    model: TracedModel, samples: Samples, settings: Settings, checkpoints: int = 1, workers: int = 1
+) -> Estimate:
+    """Count what a dump of these samples would hold; writes one sample to a temporary folder to weigh it.
+
+    checkpoints: how often each sample is recorded; the numbers of all recordings are added up
+    workers: shards made at the same time
+    """
     sizes: dict[object, tuple[int, int]] = {}
     vertices = edges = failed = 0
     example: tuple[Sample, int] | None = None
@@ -59,8 +69,12 @@ def estimate(model: TracedModel, samples: Samples, settings: Settings) -> Estima
     if example is None:
         raise SampleError("none of the samples can be recorded; dump them without --dry-run to see why")
     n_bytes, seconds = _weigh(model, example[0], settings)
+    edges, vertices = edges * checkpoints, vertices * checkpoints
     scale = edges / max(example[1], 1)
-    return Estimate(len(samples.samples), failed, len(sizes), vertices, edges, n_bytes * scale, seconds * scale)
+    n = len(samples.samples)
+    workers = min(workers, -(-n * checkpoints // SHARD_SIZE[settings.detail]))
+    seconds *= scale / workers
+    return Estimate(n, checkpoints, workers, failed, len(sizes), vertices, edges, n_bytes * scale, seconds)
 
 
 def _weigh(model: TracedModel, sample: Sample, settings: Settings) -> tuple[int, float]:

@@ -19,6 +19,7 @@ from exporters.recorder import Recording
 from exporters.slots import first_vertex
 from exporters.soft import SoftTraces, soft_traces
 from exporters.spread import Spread
+from exporters.study import Counted
 from exporters.tables import GraphIndex
 from queries import walker
 
@@ -70,36 +71,59 @@ class Paths:
 
 
 def path_tables(
-    recording: Recording, best: BestEdges, groups: Groups, sample: int, spread: Spread | None = None
+    recording: Recording,
+    best: BestEdges,
+    groups: Groups,
+    sample: int,
+    spread: Spread | None = None,
+    counted: Counted | None = None,
 ) -> Paths:
-    """The paths of all parameters under the method of `best`. spread: see `best_edges`."""
+    """The paths of all parameters under the method of `best`.
+
+    spread: see `best_edges`     counted: the parameters' traced edges, where `best` has none of them
+    """
     first = recording.n_parameters
     target = np.where(best.carries_nothing[:, 0], -1, best.target[:, 0])
-    walk = walker.Walk(first, target[first:], groups.index.node_of[first:], recording.loss_vertex)
+    walk = walker.Walk(first, target[first - best.first :], groups.index.node_of[first:], recording.loss_vertex)
     if best.method == "soft":
         counts = _soft_counts(recording, best, groups, spread)
+    elif counted is not None:
+        present = np.bincount(counted.group, counted.paths, groups.n).astype(np.int64)
+        counts = _followed_counts(walk, _entries(walk, counted), present, groups)
     else:
-        counts = _followed_counts(recording, best, groups, walk, target)
+        started = np.flatnonzero(best.target[:first, 0] >= 0)
+        group = groups.partition.group_of[started]
+        weight = np.abs(recording.gradients[started], dtype=np.float64)
+        entries = walker.count_entries(walk, target[started], group, weight, groups.n)
+        counts = _followed_counts(walk, entries, np.bincount(group, minlength=groups.n), groups)
     visits, _ = walker.vertex_mass(walk, counts.entries)
     return Paths(_tables(counts, groups, sample, best.method), visits > 0)
 
 
-def _followed_counts(
-    recording: Recording, best: BestEdges, groups: Groups, walk: walker.Walk, target: NDArray[np.int64]
-) -> _Counts:
-    """Follow the traced edge of every parameter."""
-    first, components = recording.n_parameters, groups.components
-    started = np.flatnonzero(best.target[:first, 0] >= 0)
-    group = groups.partition.group_of[started]
-    weight = np.abs(recording.gradients[started], dtype=np.float64)
-    entries = walker.count_entries(walk, target[started], group, weight, groups.n)
+def _entries(walk: walker.Walk, counted: Counted) -> walker.Entries:
+    """The counted edges that lead to the loss, one row for each group and vertex."""
+    reaches = np.append(walker.reaches_loss(walk), False)
+    alive = reaches[np.where(counted.target < 0, -1, counted.target - walk.first)]
+    target = counted.target[alive]
+    keys, place = np.unique(counted.group[alive] * np.int64(len(walk.next)) + target - walk.first, return_inverse=True)
+    return walker.Entries(
+        (keys // len(walk.next)).astype(np.int32),
+        keys % len(walk.next) + walk.first,
+        np.bincount(place, counted.paths[alive], keys.size).astype(np.float64),
+        np.bincount(place, counted.weight[alive], keys.size).astype(np.float64),
+    )
+
+
+def _followed_counts(walk: walker.Walk, entries: walker.Entries, present: NDArray[np.int64], groups: Groups) -> _Counts:
+    """Follow the paths from where they enter the graph. present: parameters of each group that have an edge."""
+    components = groups.components
     members = walker.node_members(walk, components.of_node, len(components.names))
     met = walker.components_met(walk, members)
     return _Counts(
         entries,
         walker.push(walk, entries, groups.n, len(components.of_node)),
-        walker.count_paths(met, entries, first, groups.n, len(components.names)),
-        np.bincount(group, minlength=groups.n),
+        walker.count_paths(met, entries, walk.first, groups.n, len(components.names)),
+        present,
         np.bincount(entries.group, entries.paths, groups.n).astype(np.int64),
         np.bincount(entries.group, entries.weight, groups.n).astype(np.float64),
     )

@@ -1,19 +1,77 @@
-"""Progress on stderr, and only on a terminal."""
+"""Progress on stderr: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+EVERY = 30.0  # seconds between two lines where there is no terminal
+
+
+@dataclass
+class Rate:
+    """How fast it goes; what was done before the first call of `add` took no time."""
+
+    total: int
+    clock: Callable[[], float] = time.monotonic
+    done: int = 0
+    _first: tuple[float, int] | None = field(default=None)
+
+    def add(self, done: int) -> None:
+        """Take note of the number done so far."""
+        self.done = done
+        if self._first is None:
+            self._first = self.clock(), done
+
+    def __str__(self) -> str:
+        if self._first is None or self.done == self._first[1]:
+            return f"{self.done}/{self.total}"
+        seconds = max(self.clock() - self._first[0], 1e-9)
+        rate = (self.done - self._first[1]) / seconds
+        left = (self.total - self.done) / rate
+        return f"{self.done}/{self.total}, {rate:.3g}/s, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar; call what it yields with the number done so far."""
+    """Call what it yields with the number done so far, first with what was done before."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    rate = Rate(total)
+    if not console.is_terminal:
+        yield _lines(title, rate)
+        return
+    columns = (TextColumn(title), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(str(rate), total=total)
+
+        def advance(done: int) -> None:
+            rate.add(done)
+            bar.update(task, completed=done, description=str(rate))
+
+        yield advance
+
+
+def _lines(title: str, rate: Rate) -> Callable[[int], None]:
+    """Writes a line when the last one is EVERY seconds old."""
+    written = rate.clock()
+
+    def advance(done: int) -> None:
+        nonlocal written
+        rate.add(done)
+        if rate.clock() - written >= EVERY:
+            written = rate.clock()
+            sys.stderr.write(f"{title} {rate}\n")
+            sys.stderr.flush()
+
+    return advance

@@ -117,6 +117,28 @@ def find_checkpoint(folder: Path, checkpoint: str | None = None) -> Path:
     raise ModelError(f"{folder} has no checkpoint {checkpoint!r}. It has steps {', '.join(map(str, steps))}.")
 
 
+def find_checkpoints(folder: Path, chosen: str) -> list[Path]:
+    """Several checkpoint files of the run `folder`, in the order of their steps.
+
+    chosen: `all`, or what `find_checkpoint` takes, several with commas between
+    Raises ModelError as `find_checkpoint` does, and when one is chosen twice.
+    """
+    if chosen == "all":
+        find_checkpoint(folder)  # says so when there are none
+        return [checkpoint_path(folder, step) for step in checkpoint_steps(folder)]
+    paths = [find_checkpoint(folder, name.strip()) for name in chosen.split(",")]
+    twice = [path.stem for path in set(paths) if paths.count(path) > 1]
+    if twice:
+        raise ModelError(f"checkpoint {min(twice)} is chosen twice in {chosen!r}. Give every checkpoint once.")
+    return sorted(paths, key=_training_step)
+
+
+def _training_step(checkpoint: Path) -> tuple[float, str]:
+    """Sorts checkpoints by their steps, files of another name behind them."""
+    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    return (int(match[1]) if match else float("inf"), checkpoint.name)
+
+
 def vocabulary_name(part: Part) -> str:
     """The file that the vocabulary of one part of a line is kept in."""
     return f"vocabulary.{part.name}.json" if part.name else VOCABULARY

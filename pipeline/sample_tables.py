@@ -12,6 +12,7 @@ from exporters.best_table import BestEdges
 from exporters.edges import edge_blocks
 from exporters.recorder import Recording
 from exporters.spread import contribution_spread, path_statistics
+from exporters.study import Counted, study_edges
 from exporters.sweep import best_edges
 from exporters.tables import VertexSums, best_edge_tables, edge_table, node_gradient_table, vertex_tables
 from pipeline.paths import Groups, path_tables
@@ -26,16 +27,22 @@ def sample_tables(
     """The rows of a sample, block by block, each table's in order."""
     index = groups.index
     spread = contribution_spread(recording) if settings.statistics or "soft" in settings.methods else None
-    yield "node_gradients", node_gradient_table(recording, index, number)
+    counted: Counted | None = None
     stored = np.zeros(recording.n_vertices, dtype=bool)
     for method in sorted(settings.methods):
-        best = best_edges(recording, settings.keep, method, spread)
-        paths = path_tables(recording, best, groups, number, spread)
+        if settings.detail == "study" and method == "greedy":
+            best, counted = study_edges(recording, settings.keep, groups.partition.group_of)
+            paths = path_tables(recording, best, groups, number, counted=counted)
+        else:
+            best = best_edges(recording, settings.keep, method, spread)
+            paths = path_tables(recording, best, groups, number, spread)
         wanted = _vertices(recording, best, paths.reached, settings)
         stored |= wanted
         for block in best_edge_tables(recording, best, index, number, wanted):
             yield "best_edges", block
         yield from paths.tables.items()
+    of_parameters = None if recording.has_parameter_gradients or counted is None else counted.norms
+    yield "node_gradients", node_gradient_table(recording, index, number, of_parameters)
     if not settings.parameter_vertices:
         stored[: recording.n_parameters] = False
     sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)

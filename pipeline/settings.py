@@ -23,3 +23,8 @@ class Settings:
     def in_manifest(self) -> dict[str, Any]:
         """As the manifest stores it, and compares it when a dump is continued."""
         return {**asdict(self), "methods": sorted(self.methods), "shard_size": SHARD_SIZE[self.detail]}
+
+    @property
+    def needs_parameter_gradients(self) -> bool:
+        """Whether the rows of a sample need the gradient of each parameter; the sweep of a study finds their sums."""
+        return self.detail != "study" or self.methods != ("greedy",) or self.statistics

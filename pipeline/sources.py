@@ -9,7 +9,7 @@ import json
 import sys
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +133,9 @@ def _user_code(what: str, wrong: type[ModelError] | type[SampleError]) -> Iterat
         raise wrong(f"{what}: {said} ({Path(last.filename).name}, line {last.lineno})") from error
 
 
-def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int | None = None) -> Samples:
+def read_samples(
+    path: Path, encode: Callable[[str], Encoded] | None, limit: int | None = None, shuffle: int | None = None
+) -> Samples:
     """Read a .txt, .jsonl or .npz file of samples.
 
     .txt: one sample per line, for the model's encoder (source TAB target for pairs)
@@ -141,6 +143,7 @@ def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int
         `first_token` (see Encoded) optional; or `text` alone, for the model's encoder. Either may have `labels`,
         name -> text, number or boolean
     .npz: input name -> array whose first axis runs over the samples
+    shuffle: a seed; the samples are put in a random order, of which `limit` takes the first
     Raises SampleError when the file cannot be read; a line that is no sample raises it only when it is encoded.
     """
     if not path.is_file():
@@ -155,9 +158,16 @@ def read_samples(path: Path, encode: Callable[[str], Encoded] | None, limit: int
         samples = [_from_line(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
     if not samples:
         raise SampleError(f"samples file {path} is empty")
-    chosen = samples[:limit] if limit is not None else samples
+    order = range(len(samples)) if shuffle is None else _shuffled(len(samples), shuffle)
+    chosen = [samples[i] for i in order[:limit]]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
-    return Samples(path.name, f"{digest}-{len(chosen)}", chosen)
+    seeded = "" if shuffle is None else f"-shuffled-{shuffle}"
+    return Samples(path.name, f"{digest}-{len(chosen)}{seeded}", chosen)
+
+
+def _shuffled(n: int, seed: int) -> Sequence[int]:
+    """The numbers below n in an order that depends on the seed alone, on every machine and version."""
+    return sorted(range(n), key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
 
 
 def _lines(path: Path) -> list[str]:

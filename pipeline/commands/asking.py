@@ -98,7 +98,7 @@ def trace(
         more = _more(opened, sample, model, samples, checkpoint, objective)
         ranked_by = by or ("share" if k is None and method != "product" else "product")
         wanted: dict[str, Any] = {"through": through or (), "to": to, "components": components, "more": more}
-        shown = paths = opened.k_best(parameter, sample, k or 1, ranked_by, **wanted)
+        shown = paths = opened.k_best(parameter, sample, 1 if k is None else k, ranked_by, **wanted)
         if k is None:
             if not paths:
                 raise StoreError(f"{paths.note}.")

@@ -11,8 +11,8 @@ import typer
 from pipeline.commands.training import generate, train, zoo
 
 if TYPE_CHECKING:
-    from pipeline.dump import Summary
-    from pipeline.sources import OpenedModel, Samples
+    from pipeline.dump import Engine, Summary
+    from pipeline.study import StudySource
 
 MODEL_HELP = "A training run's folder, file.py:factory, hf:FOLDER of a transformers model, or an .onnx file."
 SAMPLES_HELP = "Sentences (.txt, one per line), or inputs as .jsonl or .npz."
@@ -41,6 +41,13 @@ class Method(StrEnum):
     soft = "soft"
 
 
+class EngineName(StrEnum):
+    """Who makes the shards of a store."""
+
+    local = "local"
+    ray = "ray"
+
+
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Checkpoint = Annotated[str | None, typer.Option(help="A step, name or path of a checkpoint; default: the latest.")]
 SampleFile = Annotated[Path | None, typer.Option(help=f"{SAMPLES_HELP} Default: a run's held-out sentences.")]
@@ -64,9 +71,10 @@ def export(
     """
     from exporters.annotate import annotate, save_model
     from pipeline.dump import first_recording
+    from pipeline.study import StudySource
 
-    opened, read = _open(model, samples, dtype, checkpoint, objective)
-    recording = first_recording(opened.traced, read.samples)
+    opened = StudySource(model, samples, dtype.value, checkpoint, objective=objective).open()
+    recording = first_recording(opened.traced, opened.samples.samples)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(annotate(opened.traced.model, recording), out)
     n_parameters = sum(t.kind == "parameter" for t in recording.tape.tensors)
@@ -100,11 +108,28 @@ def dump(
     ] = False,
     dtype: Precision = DType.float32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Put the samples in a random order first; see --seed.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Decides the order of --shuffle; default 0.")] = None,
     checkpoint: Checkpoint = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(help="Of a training run: all samples at each of these, as in 0,100,500; or all of them."),
+    ] = None,
     objective: Objective = "loss",
     parameter_vertices: Annotated[
         bool, typer.Option(help="Store the value and gradient of parameters too, not only of activations.")
     ] = True,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: this process, on all cores; ray: shards at the same time, on a cluster.")
+    ] = EngineName.local,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster, HOST:PORT or auto; default: start one here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Shards made at the same time by --engine ray; default: one per core.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print vertices, edges, bytes and time; write nothing.")
     ] = False,
@@ -117,16 +142,40 @@ def dump(
     from pipeline.estimate import estimate
     from pipeline.progress import progress
     from pipeline.settings import Settings
+    from pipeline.study import StudySource
 
-    opened, read = _open(model, samples, dtype, checkpoint, objective, limit)
+    order = _order(shuffle, seed)
+    source = StudySource(model, samples, dtype.value, checkpoint, checkpoints, objective, limit, order)
+    chosen = _engine(engine, source, address, workers)
     methods = tuple(dict.fromkeys(m.value for m in method or [Method.greedy]))
     settings = Settings(detail.value, dtype.value, keep, methods, statistics, parameter_vertices)
+    opened = source.open()
+    n_checkpoints = max(len(opened.checkpoints), 1)
     if dry_run:
-        typer.echo(estimate(opened.traced, read, settings))
+        typer.echo(estimate(opened.traced, opened.samples, settings, n_checkpoints, workers or 1))
         return
-    with progress("dump", len(read.samples)) as advance:
-        summary = write(opened.traced, read, out, settings, advance)
+    with progress("dump", len(opened.samples.samples) * n_checkpoints) as advance:
+        summary = write(opened.traced, opened.samples, out, settings, advance, opened.checkpoints, chosen)
     _report(summary, out)
+
+
+def _order(shuffle: bool, seed: int | None) -> int | None:
+    """The seed of a random order, None for the order of the file."""
+    if seed is not None and not shuffle:
+        raise typer.BadParameter("it decides the order of --shuffle, which was not given", param_hint="--seed")
+    return (seed or 0) if shuffle else None
+
+
+def _engine(name: EngineName, source: StudySource, address: str | None, workers: int | None) -> Engine | None:
+    """Who makes the shards; None: this process."""
+    if name is EngineName.ray:
+        from pipeline.engine_ray import RayEngine
+
+        return RayEngine(source, address, workers)
+    for option, given in (("--address", address), ("--workers", workers)):
+        if given is not None:
+            raise typer.BadParameter("it is for --engine ray, which was not given", param_hint=option)
+    return None
 
 
 def demo(
@@ -138,25 +187,6 @@ def demo(
     from pipeline.demo import run
 
     run(out)
-
-
-def _open(
-    model: str,
-    samples: Path | None,
-    dtype: DType,
-    checkpoint: str | None,
-    objective: str,
-    limit: int | None = None,
-) -> tuple[OpenedModel, Samples]:
-    from exporters.models import SampleError
-    from pipeline.sources import open_model, read_samples
-
-    opened = open_model(model, dtype.value, checkpoint, objective)
-    if samples is None:
-        samples = Path(model) / "held_out.txt"
-        if objective != "loss" or not samples.is_file():
-            raise SampleError("give --samples FILE; only a training run brings samples along, and only for its loss")
-    return opened, read_samples(samples, opened.encode, limit)
 
 
 def _report(summary: Summary, out: Path) -> None:

@@ -49,7 +49,7 @@ def row(name: str) -> str:
     line = max(corpus.held_out[:50], key=len)
     encoded = kind.task.encoder()(line, *vocabularies)
     model = TorchModel(module, torch.float32, name)
-    recording = model.record(encoded.inputs, len(encoded.tokens))
+    recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
 
     def step() -> None:
         module.eval()(**encoded.inputs).backward()

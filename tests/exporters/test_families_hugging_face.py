@@ -102,7 +102,8 @@ def test_family(saved: dict[str, Path], family: str, dtype: torch.dtype) -> None
     traceable = open_hugging_face(saved[family])
     samples = [traceable.encode(line) for line in LINES[family]]
     shown = show(traceable.model, [e.inputs for e in samples], dtype, [len(e.tokens) for e in samples])
-    assert {"scores", "weights", "context"} <= shown.roles
+    assert {"scores", "weights", "context", "variance", "scale"} <= shown.roles  # the norms of Llama and T5 are found
+    assert ("mean" in shown.roles) == (family in ("gpt2", "bert"))
     assert shown.n_exports == 1
     for recording in shown.recordings:
         check_attention_axes(recording)

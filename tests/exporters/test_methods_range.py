@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from random_graphs import build
 from taped import finish, leaf, weighted_sum
 
+from exporters.best_table import _best_by_logarithm
 from exporters.product_kernels import largest_of_rows
 from exporters.recorder import Recording
 from exporters.spread import contracted_spread, path_statistics
-from exporters.sweep import _best_by_logarithm, best_edges
+from exporters.sweep import best_edges
 from exporters.tape import Tape, Value
 
 DTYPES = [torch.float32, torch.float64]

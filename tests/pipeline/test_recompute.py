@@ -33,31 +33,31 @@ class Way(NamedTuple):
 
 
 def ways(
-    store: Store, sample: int, by: str, k: int, goal: int, through: set[int] | None = None
-) -> dict[int, list[Way]]:
-    """The k best ways to `goal` of every vertex, from the table `edges`: each merges those of its targets."""
-    graph = store.graph_of(sample)
+    store: Store, sample: int, by: str, k: int, start: int, goal: int, through: set[int] | None = None
+) -> list[Way]:
+    """The k best ways from `start` to `goal`, from the table `edges`: every vertex merges those of its targets.
+
+    A vertex has two lists: of ways that have still to pass `through`, and of those that need not.
+    """
     leaving = defaultdict(list)
     total: dict[int, float] = defaultdict(float)
     rows = store.fetch("select src, dst, slot, derivative, contribution from edges where sample = ?", [sample])
     for src, dst, slot, derivative, contribution in rows:
-        leaving[src].append((dst, slot, abs(derivative), abs(contribution)))
+        if dst <= goal:
+            leaving[src].append((dst, slot, abs(derivative), abs(contribution)))
         total[src] += abs(contribution)
-    found: dict[int, list[Way]] = {goal: [Way(1.0, ())]}
-    for src in sorted(leaving, reverse=True):
-        merged = [
-            Way(way.product * (size if by == "product" else carried / total[src]), ((slot, dst), *way.edges))
-            for dst, slot, size, carried in leaving[src]
-            for way in found.get(dst, [])
-            if size and carried
-        ]
-        if src >= graph.n_parameters and src != goal:
-            merged.sort(key=lambda way: -way.product)
-            del merged[k:]
-        found[src] = merged
-    if through is not None:
-        found = {v: [way for way in of if through & {dst for _, dst in way.edges}] for v, of in found.items()}
-    return {v: sorted(of, key=lambda way: -way.product)[:k] for v, of in found.items()}
+    found: dict[tuple[int, bool], list[Way]] = {(goal, False): [Way(1.0, ())]}
+    activations = {v for v in leaving if v >= store.graph_of(sample).n_parameters and v < goal}
+    for src in sorted(activations | {start}, reverse=True):
+        for needs in (False, True):
+            merged = [
+                Way(way.product * (size if by == "product" else carried / total[src]), ((slot, dst), *way.edges))
+                for dst, slot, size, carried in leaving[src]
+                for way in found.get((dst, needs and dst not in (through or set())), [])
+                if size and carried
+            ]
+            found[src, needs] = sorted(merged, key=lambda way: -way.product)[:k]
+    return found[start, through is not None]
 
 
 def assert_same_paths(found: Paths, wanted: list[Way]) -> None:
@@ -92,8 +92,8 @@ def kept(lstm: OpenedModel, sentences: Samples, tmp_path_factory: pytest.TempPat
     ("start", "sample"), [(START, 1), (START, 0), ("embedding.weight[4,0]", 0), ("decoder.bias[3]", 0)]
 )
 def test_the_best_of_all_paths(complete: Store, by: str, start: str, sample: int) -> None:
-    vertex = find_vertex(complete.graph_of(sample), start)
-    wanted = ways(complete, sample, by, 40, complete.graph_of(sample).loss_vertex).get(vertex, [])
+    graph = complete.graph_of(sample)
+    wanted = ways(complete, sample, by, 40, find_vertex(graph, start), graph.loss_vertex)
     found = complete.k_best(start, sample, k=40, by=by)
     assert found.certain
     assert_same_paths(found, wanted)
@@ -122,13 +122,11 @@ def test_paths_between_and_through(complete: Store) -> None:
     cell = [t for t in graph.vertex_tensors if t.node is not None and graph.nodes[t.node].component == "rnn.l1.cell"]
     inside = {v for t in cell for v in range(t.first_vertex or 0, (t.first_vertex or 0) + t.size)}
     start = find_vertex(graph, "rnn.weight_hh_l1[2,1]")
-    every = ways(complete, 0, "product", 3000, graph.loss_vertex, inside)[start]
     found = complete.k_best("rnn.weight_hh_l1[2,1]", 0, 20, through="rnn.l1.cell")
-    assert_same_paths(found, every[:20])
+    assert_same_paths(found, ways(complete, 0, "product", 20, start, graph.loss_vertex, inside))
     goal = cell[-1].first_vertex or 0
-    between = ways(complete, 0, "product", 20, goal)[start]
     found = complete.k_best("rnn.weight_hh_l1[2,1]", 0, 20, to=goal)
-    assert_same_paths(found, between)
+    assert_same_paths(found, ways(complete, 0, "product", 20, start, goal))
 
 
 def test_only_certain_paths_without_all_edges(kept: Store, complete: Store) -> None:

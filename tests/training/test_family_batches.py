@@ -52,21 +52,18 @@ def by_part(recording: Recording) -> dict[Part, list[NDArray[Any]]]:
     return found
 
 
-def check_activations(batch: Recording, alone: list[Recording]) -> int:
-    """Compare, operator by operator, and say how many do not depend on the sample."""
+def check_activations(batch: Recording, alone: list[Recording]) -> None:
+    """Compare operator by operator; within one, the samples' elements may lie in any order."""
     together, apart = by_part(batch), [by_part(recording) for recording in alone]
     assert all(together.keys() == parts.keys() for parts in apart)
-    n_shared = 0
     for part, gradients in together.items():
         found, each = np.concatenate(gradients), [np.concatenate(parts[part]) for parts in apart]
         if found.size == each[0].size:  # computed from parameters alone: once for the batch
             np.testing.assert_allclose(found, np.mean(each, axis=0), err_msg=str(part), **CLOSE)
-            n_shared += 1
         else:
             wanted = np.concatenate(each) / BATCH
             assert found.size == wanted.size, part
             np.testing.assert_allclose(np.sort(found), np.sort(wanted), err_msg=str(part), **CLOSE)
-    return n_shared
 
 
 @pytest.mark.slow
@@ -83,7 +80,7 @@ def test_a_batch_is_its_samples(name: str) -> None:
     n = batch.n_parameters
     gradients = np.mean([recording.gradients[:n] for recording in alone], axis=0)
     np.testing.assert_allclose(batch.gradients[:n], gradients, **CLOSE)
-    assert check_activations(batch, alone) <= 4
+    check_activations(batch, alone)
     assert batch.n_vertices > n + 2 * (alone[0].n_vertices - n)
 
 
@@ -91,6 +88,7 @@ def test_every_family_is_tried() -> None:
     assert set(FAMILIES) == set(family_names())
 
 
+@pytest.mark.slow
 def test_a_padded_batch_is_refused() -> None:
     """An encoder that reads padded batches is exported for sentences of one length; others differ from torch's."""
     tried = trial("attention_nmt", FAMILIES["attention_nmt"])

@@ -55,7 +55,7 @@ def recorded(case: int, dtype: torch.dtype, n_lengths: int) -> None:
     model = TorchModel(module, dtype)
     for line in lengths(tried, n_lengths):
         encoded = tried.encode(line)
-        recording = model.record(encoded.inputs, len(encoded.tokens))
+        recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
         check(recording, module, encoded.inputs, TOLERANCE[dtype])
 
 
