@@ -128,7 +128,8 @@ class Recorder:
         found = torch.autograd.grad(
             output.data.reshape(()), [t.value.data for t in tensors], allow_unused=True, materialize_grads=True
         )
-        gradients = torch.zeros(tape.n_vertices, dtype=tape.dtype)
+        # numpy's zeros are not written before they are used
+        gradients = torch.from_numpy(np.zeros(tape.n_vertices, torch.empty(0, dtype=tape.dtype).numpy().dtype))
         torch.cat([g.reshape(-1) for g in found], out=gradients[0 if parameter_gradients else n_parameters :])
         for tensor in tensors:
             if tensor.size == 1 and tensor.first_vertex == loss_vertex:

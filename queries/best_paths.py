@@ -70,13 +70,15 @@ def best_paths(
     names = [through] if isinstance(through, str | int) else list(dict.fromkeys(through))
     met = _requirements(graph, names, components, first)
     given = read_edges(store, sample, first, by, more)
-    asked = Asked(store, graph, sample, first, goal, k, by, tuple(map(str, names)), given.has_probabilities)
+    asked = Asked(store, graph, sample, first, goal, k, by, tuple(map(str, names)))
     if first == goal:
-        return describe(asked, Answer(given.edges, [[]], [], exhausted=True, certain=True), [])
+        return describe(
+            asked, Answer(given.edges, [[]], [], exhausted=True, certain=True), given.has_probabilities(), []
+        )
     place = np.array([first, goal]) - graph.n_parameters + 1
     question = Question(max(int(place[0]), 0), int(place[1]), met, len(names))
     answer = k_best(given.vertices, given.edges, given.truncated, question, k, given.more)
-    return describe(asked, answer, _notes(store, given, asked, answer))
+    return describe(asked, answer, given.has_probabilities(), _notes(store, given, asked, answer))
 
 
 def best_path(store: StoreReader, start: str, sample: int, method: str, through: str | Sequence[str]) -> TracedPath:

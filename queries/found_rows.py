@@ -35,7 +35,6 @@ class Asked(NamedTuple):
     k: int
     by: str
     through: tuple[str, ...]
-    has_probabilities: bool
 
     @property
     def restriction(self) -> str:
@@ -44,21 +43,18 @@ class Asked(NamedTuple):
         return to + (f" through {' and '.join(self.through)}" if self.through else "")
 
 
-def describe(asked: Asked, answer: Answer, notes: list[str]) -> Paths:
-    """What was found, with names, values and gradients."""
+def describe(asked: Asked, answer: Answer, has_probabilities: bool, notes: list[str]) -> Paths:
+    """What was found, with names, values and gradients.
+
+    has_probabilities: whether the products of the answer are probabilities, not only in proportion to them
+    """
     graph, start = asked.graph, asked.start
     back = np.array([start, *range(graph.n_parameters, graph.n_vertices)])  # V: the store's numbers
     rows = [np.array(path, np.int64) for path in answer.paths]
     vertices = [np.array([start, *back[answer.edges.dst[path]]], np.int64) for path in rows]
     seen = _seen(asked, np.unique(np.concatenate([[start, asked.goal], *vertices])))
     gradient = seen.gradient_of(start)
-    if gradient == 0:
-        notes = [*notes, "the gradient is 0, so paths have no share of it"]
-    if asked.by == "share" and not asked.has_probabilities:
-        notes = [
-            *notes,
-            f"probabilities are not known: the store lacks the contributions of {graph.vertex_name(start)}",
-        ]
+    notes = [*notes, *_notes(asked, gradient, has_probabilities)]
     hops = _hops(answer, rows, vertices, seen)
     return Paths(
         graph.vertex_name(start),
@@ -69,9 +65,21 @@ def describe(asked: Asked, answer: Answer, notes: list[str]) -> Paths:
         answer.certain,
         "; ".join(notes),
         "loss" if asked.goal == graph.loss_vertex else "goal",
-        _summary(asked, answer, rows, seen, hops),
+        _summary(asked, answer, rows, seen, hops, has_probabilities),
         hops,
     )
+
+
+def _notes(asked: Asked, gradient: float | None, has_probabilities: bool) -> list[str]:
+    """Why columns are null."""
+    name, found = asked.graph.vertex_name(asked.start), []
+    if gradient == 0:
+        found.append("the gradient is 0, so paths have no share of it")
+    if gradient is None:
+        found.append(f"the store does not hold the gradient of {name}, so shares of it are not known")
+    if asked.by == "share" and not has_probabilities:
+        found.append(f"nor are probabilities known, for want of all contributions of {name}")
+    return found
 
 
 class _Seen(NamedTuple):
@@ -156,7 +164,9 @@ def _hops(answer: Answer, rows: list[Numbers], vertices: list[Numbers], seen: _S
     return pa.table(columns)
 
 
-def _summary(asked: Asked, answer: Answer, rows: list[Numbers], seen: _Seen, hops: pa.Table) -> pa.Table:
+def _summary(
+    asked: Asked, answer: Answer, rows: list[Numbers], seen: _Seen, hops: pa.Table, has_probabilities: bool
+) -> pa.Table:
     start, end = seen.gradient_of(asked.start), seen.gradient_of(asked.goal)
     described = _described(hops, [len(path) for path in rows])
     found: list[dict[str, Any]] = []
@@ -171,7 +181,7 @@ def _summary(asked: Asked, answer: Answer, rows: list[Numbers], seen: _Seen, hop
                 "product": sign * size.to_float(),
                 "log2_product": size.log2(),
                 "gradient_share": _share(sign, size, start, end),
-                "probability": reached.to_float() if asked.has_probabilities else None,
+                "probability": reached.to_float() if has_probabilities else None,
                 "edges": len(path),
                 "path": described[i],
             }

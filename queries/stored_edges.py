@@ -38,7 +38,8 @@ class SampleEdges:
 
     Vertices are renumbered: 0 is the start if that is a parameter, and 1 + i the i-th activation.
     truncated : V; the vertices that may have edges beside those given
-    has_probabilities: whether the weights of the start's edges are shares, not only in proportion to them
+    has_probabilities: asked after the search, whether the weights of the start's edges are shares, not only in
+        proportion to them
     """
 
     graph: Graph
@@ -46,7 +47,7 @@ class SampleEdges:
     edges: Edges
     truncated: NDArray[np.bool_]
     more: Callable[[Ints], Edges] | None
-    has_probabilities: bool
+    has_probabilities: Callable[[], bool]
 
 
 class _Sums(NamedTuple):
@@ -149,6 +150,10 @@ class _Reader:
         lacking = np.flatnonzero(np.isnan(self.sums.l1))
         self.sums.l1[lacking] = found[lacking]
 
+    def has_shares(self) -> bool:
+        """Whether the weights of the start's edges are shares of its contributions."""
+        return self.by == "share" and not bool(np.isnan(self.sums.l1[self.place(np.array(self.start))]))
+
     def vertices(self) -> Vertices:
         firsts = [t.first_vertex or 0 for t in self.graph.vertex_tensors]
         blocks = [0, *(f - self.first + 1 for f in firsts if f >= self.first), self.graph.n_vertices - self.first + 1]
@@ -173,7 +178,7 @@ def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreE
             reader.sum_contributions(given)
         vertices = reader.vertices()
         nothing = np.zeros(vertices.size, np.bool_)
-        return SampleEdges(reader.graph, vertices, reader.weighted(given), nothing, None, by == "share")
+        return SampleEdges(reader.graph, vertices, reader.weighted(given), nothing, None, reader.has_shares)
     raise StoreError(
         f"the best paths by {by} need the edges of method {method!r}, and the store was dumped with "
         f"{', '.join(settings['methods'])} only. Dump it with --method {method}, or with --detail all."
@@ -191,8 +196,10 @@ def _kept_edges(reader: _Reader, source: MoreEdges | None) -> SampleEdges:
 
     def more(places: Ints) -> Edges:
         assert source is not None
-        numbers = np.where(places == 0, reader.start, places - 1 + reader.first)
-        return reader.weighted(source(numbers))
+        found = source(np.where(places == 0, reader.start, places - 1 + reader.first))
+        if reader.by == "share" and 0 in places:
+            reader.sum_contributions(found)
+        return reader.weighted(found)
 
-    has_sum = reader.by == "share" and not np.isnan(reader.sums.l1[reader.place(np.array(reader.start))])
-    return SampleEdges(reader.graph, vertices, edges, truncated, None if source is None else more, bool(has_sum))
+    known = None if source is None else more
+    return SampleEdges(reader.graph, vertices, edges, truncated, known, reader.has_shares)

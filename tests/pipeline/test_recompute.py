@@ -119,12 +119,14 @@ def test_a_store_without_the_methods_but_with_all_edges(lstm_store: Path, comple
 
 def test_paths_between_and_through(complete: Store) -> None:
     graph = complete.graph_of(0)
-    cell = [t for t in graph.vertex_tensors if t.node is not None and graph.nodes[t.node].component == "rnn.l1.cell"]
-    inside = {v for t in cell for v in range(t.first_vertex or 0, (t.first_vertex or 0) + t.size)}
+    gate = [
+        t for t in graph.vertex_tensors if t.node is not None and graph.nodes[t.node].component == "rnn.l1.forget_gate"
+    ]
+    inside = {v for t in gate for v in range(t.first_vertex or 0, (t.first_vertex or 0) + t.size)}
     start = find_vertex(graph, "rnn.weight_hh_l1[2,1]")
-    found = complete.k_best("rnn.weight_hh_l1[2,1]", 0, 20, through="rnn.l1.cell")
+    found = complete.k_best("rnn.weight_hh_l1[2,1]", 0, 20, through="rnn.l1.forget_gate")
     assert_same_paths(found, ways(complete, 0, "product", 20, start, graph.loss_vertex, inside))
-    goal = cell[-1].first_vertex or 0
+    goal = gate[-1].first_vertex or 0
     found = complete.k_best("rnn.weight_hh_l1[2,1]", 0, 20, to=goal)
     assert_same_paths(found, ways(complete, 0, "product", 20, start, goal))
 
@@ -150,6 +152,25 @@ def test_the_sample_recorded_again(
     assert found.certain
     assert len(found) == 50
     assert found.summary["product"].to_pylist() == pytest.approx(wanted.summary["product"].to_pylist(), rel=1e-6)
+
+
+def test_a_study_keeps_no_edges_of_parameters(
+    lstm: OpenedModel, sentences: Samples, complete: Store, models_file: Path, sentences_file: Path, tmp_path: Path
+) -> None:
+    dump(lstm.traced, sentences, tmp_path / "store", Settings("study", methods=BOTH))
+    with open_store(tmp_path / "store") as store:
+        found = store.k_best(START, 0, k=3)
+        assert len(found) == 0
+        assert not found.certain
+        assert found.note.startswith("0 of 3 paths are certain: detail 'study' keeps no edges of parameters")
+        more = recorded_edges(store, 0, f"{models_file}:lstm", sentences_file)
+        for by in ("product", "share"):
+            found, wanted = store.k_best(START, 0, 20, by, more=more), complete.k_best(START, 0, 20, by)
+            assert found.certain
+            for column in ("product", "probability"):
+                assert found.summary[column].to_pylist() == pytest.approx(wanted.summary[column].to_pylist(), rel=1e-6)
+            assert found.summary["gradient_share"].null_count == 20
+            assert found.note == f"the store does not hold the gradient of {START}, so shares of it are not known"
 
 
 def test_other_models_and_samples_are_refused(
