@@ -82,10 +82,10 @@ def total_edges(recording: Recording) -> int:
             for x in call.inputs:
                 if x is not None and x.vertices is not None:
                     repeated = call.output.data.numel() // max(x.data.numel(), 1)
-                    total += repeated * int((x.vertices >= 0).sum())
+                    total += repeated * recording.kept.count(x.vertices)
         elif call.primitive.kind == "reduces":
-            total += int((reduced_slot(call).vertex >= 0).sum())
-    return total + sum(int((c.vertex >= 0).sum()) * c.other.shape[2] for c in contracted_slots(recording.tape))
+            total += int((reduced_slot(recording.tape, call).vertex >= 0).sum())
+    return total + sum(recording.kept.count(c.vertex) * c.other.shape[2] for c in contracted_slots(recording.tape))
 
 
 def _slots(recording: Recording) -> list[_Slot]:

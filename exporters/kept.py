@@ -63,6 +63,32 @@ class Kept:
                 return None
         return (name, tuple(parts), repr(sorted(attributes.items()))) if found else None
 
+    def repeats_one(self, vertices: Tensor) -> bool:
+        """Whether two elements are the same vertex."""
+        return bool(self.fact("repeats", vertices, lambda: _repeats(vertices[vertices >= 0])))
+
+    def count(self, vertices: Tensor) -> int:
+        """The number of elements that are vertices, not constants."""
+        return int(self.fact("count", vertices, lambda: int((vertices >= 0).sum())))
+
+    def fact(self, what: str, vertices: Tensor, find: Callable[[], Any]) -> Any:
+        """What `find` says of these vertices, remembered where they stay in memory."""
+        if not self.holds(vertices):
+            return find()
+        key = what, place(vertices)
+        if key not in self.facts:
+            self.facts[key] = find()
+        return self.facts[key]
+
+
+def _repeats(vertices: Tensor) -> bool:
+    if vertices.numel() == 0:
+        return False
+    low = int(vertices.min())
+    seen = torch.zeros(int(vertices.max()) - low + 1, dtype=torch.bool)
+    seen[vertices - low] = True
+    return int(seen.sum()) < vertices.numel()
+
 
 def place(tensor: Tensor) -> Hashable:
     """Where a tensor lies in memory: alike for tensors that are the same elements in the same order."""

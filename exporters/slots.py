@@ -104,7 +104,7 @@ def direct_slots(tape: Tape) -> Iterator[Direct]:
         if call.primitive.kind == "elementwise":
             groups[_likeness(call)].append(call)
         elif call.primitive.kind == "reduces":
-            yield reduced_slot(call)
+            yield reduced_slot(tape, call)
     for calls in groups.values():
         yield from _elementwise(calls)
 
@@ -115,7 +115,7 @@ def contracted_slots(tape: Tape) -> Iterator[Contracted]:
         if call.primitive.kind == "contracts":
             for slot, operand in enumerate(call.inputs):
                 if operand is not None and operand.vertices is not None:
-                    yield from _contracted(call, slot, operand)
+                    yield from _contracted(tape, call, slot, operand)
 
 
 def _likeness(call: Call) -> tuple[Any, ...]:
@@ -149,7 +149,7 @@ def _elementwise(calls: list[Call]) -> Iterator[Direct]:
             yield Direct(call, slot, vertex, target, derivative[i].reshape(-1).numpy())
 
 
-def reduced_slot(call: Call) -> Direct:
+def reduced_slot(tape: Tape, call: Call) -> Direct:
     """The edges of a reduction."""
     x = call.inputs[0]
     assert x is not None
@@ -161,12 +161,12 @@ def reduced_slot(call: Call) -> Direct:
     (found,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
     vertex, derivative = x.vertices.reshape(-1).numpy(), found.reshape(-1).numpy()
     target = reduces.targets(leaf, *others, **call.attributes).reshape(-1).numpy()
-    if x.repeats_a_vertex:
+    if tape.kept.repeats_one(x.vertices):
         vertex, target, derivative = merge_direct(vertex, target, derivative)
     return Direct(call, 0, vertex, target, derivative)
 
 
-def _contracted(call: Call, slot: int, operand: Value) -> Iterator[Contracted]:
+def _contracted(tape: Tape, call: Call, slot: int, operand: Value) -> Iterator[Contracted]:
     a, b = call.inputs
     assert a is not None
     assert b is not None
@@ -180,8 +180,9 @@ def _contracted(call: Call, slot: int, operand: Value) -> Iterator[Contracted]:
     other = c.other.flatten(0, -3) if c.batch else c.other.unsqueeze(0)
     stride_b = c.x * c.z
     parts: Iterable[Part] = [Part(vertices, other, 0)]
-    if operand.repeats_a_vertex:
+    repeats = tape.kept.repeats_one(operand.vertices)
+    if repeats:
         parts = merge_contracted(vertices, other, stride_b, c.stride_x)
     for part in parts:
         strides = (stride_b, c.stride_x, c.stride_z)
-        yield Contracted(call, slot, part.vertex, part.other, part.offset, *strides, operand.repeats_a_vertex)
+        yield Contracted(call, slot, part.vertex, part.other, part.offset, *strides, repeats)

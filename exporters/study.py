@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from exporters import product_kernels
 from exporters.best_table import BestEdges, Rows, Table
-from exporters.kept import place
 from exporters.kernels import add_at
 from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
@@ -140,15 +139,14 @@ def _low(stack: _Stack) -> int:
 def _span(recording: Recording, slot: Contracted, b: int, group_of: NDArray[np.int32]) -> tuple[int, int, int]:
     """The smallest and the largest vertex of a matrix of parameters, and their group; -1 for several."""
     vertex = slot.vertex[b]
-    known = recording.kept.facts.get(("span", place(vertex)))
-    if known is None:
-        low, high = int(vertex.min()), int(vertex.max())
+
+    def find() -> tuple[int, int, int]:
         groups = group_of[vertex.numpy()]
         group = int(groups.flat[0]) if bool((groups == groups.flat[0]).all()) else -1
-        known = low, high, group
-        if recording.kept.holds(vertex):
-            recording.kept.facts["span", place(vertex)] = known
-    return known
+        return int(vertex.min()), int(vertex.max()), group
+
+    low, high, group = recording.kept.fact("group", vertex, find)
+    return low, high, group
 
 
 class _Loose:

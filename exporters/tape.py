@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import torch
@@ -66,19 +66,6 @@ class Value:
     def shape(self) -> torch.Size:
         return self.data.shape
 
-    @cached_property
-    def repeats_a_vertex(self) -> bool:
-        """Whether two of its elements are the same vertex."""
-        if self.vertices is None:
-            return False
-        real = self.vertices[self.vertices >= 0]
-        if real.numel() == 0:
-            return False
-        low = int(real.min())
-        seen = torch.zeros(int(real.max()) - low + 1, dtype=torch.bool)
-        seen[real - low] = True
-        return int(seen.sum()) < real.numel()
-
 
 @dataclass(eq=False)
 class TapeTensor:
@@ -121,7 +108,7 @@ class Tape:
 
     def __init__(self, dtype: torch.dtype, kept: Kept | None = None) -> None:
         self.dtype = dtype
-        self._kept = kept or Kept(0)
+        self.kept = kept or Kept(0)
         self.calls: list[Call] = []
         self.tensors: list[TapeTensor] = []
         self.n_vertices = 0
@@ -242,7 +229,7 @@ class Tape:
         """Whom each output element of a copy repeats: the copy itself, run on element numbers."""
         numbers = [None if x is None else _numbers(x) for x in inputs]
         repeats = primitive.repeats or primitive.compute
-        return self._kept.copy(primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes))
+        return self.kept.copy(primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes))
 
     def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
         name = self._unique_name(self._label, op_type)
