@@ -172,10 +172,6 @@ def _notes(store: StoreReader, given: SampleEdges, asked: Asked, answer: Answer)
     counted = f"{n} of {k} paths {'is' if n == 1 else 'are'} certain"
     if given.more is not None:
         return [f"{counted}: {MOST} ways were looked at, and better ones than the next may be left"]
-    if store.manifest.settings["detail"] == "study" and asked.start < asked.graph.n_parameters:
-        return [
-            f"{counted}: detail 'study' keeps no edges of parameters. Dump with another, or give --model and --samples"
-        ]
     keep = int(store.manifest.settings["keep"])
     wider = f"with --keep {k}" if k <= _MOST_KEPT and not restriction else "with a larger --keep"
     return [

@@ -165,11 +165,16 @@ def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreE
     """The edges of a sample for paths from `start` ranked by `by`, 'product' or 'share'.
 
     The best edges if the store keeps those, with the table `edges`, else `more`, as the source of others; or all edges.
-    Raises StoreError where the store has neither.
+    Raises StoreError where the store has neither, and in detail 'study', whose edges are those of some vertices only.
     """
     reader = _Reader(store, sample, start, by)
     settings = store.manifest.settings
     method, has_all = METHOD_OF[by], settings["detail"] == "all"
+    if settings["detail"] == "study":
+        raise StoreError(
+            "the store was dumped with detail study, which keeps the edges of traced paths only. Dump with --detail "
+            "parameters or all to find other paths; a file with the sample's line alone makes it quick."
+        )
     if method in settings["methods"]:
         return _kept_edges(reader, reader.all_edges_of if has_all else more)
     if has_all:
@@ -191,8 +196,6 @@ def _kept_edges(reader: _Reader, source: MoreEdges | None) -> SampleEdges:
         reader.check_sums()
     vertices, edges = reader.vertices(), reader.weighted(reader.kept())
     truncated = np.bincount(edges.src, minlength=vertices.size) >= int(settings["keep"])
-    # a store of detail 'study' keeps no edges of parameters
-    truncated[0] |= settings["detail"] == "study" and reader.start < reader.first
 
     def more(places: Ints) -> Edges:
         assert source is not None

@@ -31,7 +31,7 @@ def train(
     epochs: Count = 10,
     batch_size: Count = 16,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 2e-3,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints; all are kept.")] = 500,
     seed: int = 0,
 ) -> None:
     """Train a model of the zoo; the same command continues an interrupted run.
@@ -61,6 +61,7 @@ def train(
         f"{run.folder}: {run.parameters:,} parameters, {run.steps:,} steps, held-out perplexity "
         f"{run.held_out_perplexity:.1f} (unigram {run.unigram_perplexity:.1f})"
     )
+    typer.echo(f"checkpoints at steps {', '.join(str(row.step) for row in run.metrics)}")
 
 
 def zoo(

@@ -1,11 +1,11 @@
--- How the importance of each default component changes while a model is trained:
--- means over the samples of each checkpoint of the store.
+-- How the importance of each default component changes while a model is
+-- trained: means over the samples of each checkpoint of the store.
 -- grain:  one row per (checkpoint, parameter_group, component)
 -- reads:  path_edges, nodes, samples
 -- param:  $method varchar = 'greedy'  which paths
--- unit:   training_step is the number in the checkpoint's name; loss is the mean
---         over the checkpoint's samples; edge_share is the mean over those that
---         have a path from the group, and sums to 1 over components
+-- unit:   training_step is the number in the checkpoint's name; loss is the
+--         mean over the checkpoint's samples; edge_share is the mean over those
+--         that have a path from the group, and sums to 1 over components
 with component_edges as (
     select
         e.sample, s.checkpoint, e.parameter_group, n.component,

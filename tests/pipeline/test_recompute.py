@@ -154,23 +154,32 @@ def test_the_sample_recorded_again(
     assert found.summary["product"].to_pylist() == pytest.approx(wanted.summary["product"].to_pylist(), rel=1e-6)
 
 
-def test_a_study_keeps_no_edges_of_parameters(
+def test_a_store_without_gradients_of_parameters(
     lstm: OpenedModel, sentences: Samples, complete: Store, models_file: Path, sentences_file: Path, tmp_path: Path
 ) -> None:
-    dump(lstm.traced, sentences, tmp_path / "store", Settings("study", methods=BOTH))
+    dump(lstm.traced, sentences, tmp_path / "store", Settings(methods=BOTH, parameter_vertices=False))
+    unknown = f"the store does not hold the gradient of {START}, so shares of it are not known"
     with open_store(tmp_path / "store") as store:
-        found = store.k_best(START, 0, k=3)
-        assert len(found) == 0
-        assert not found.certain
-        assert found.note.startswith("0 of 3 paths are certain: detail 'study' keeps no edges of parameters")
+        found, wanted = store.k_best(START, 0, 2, "share"), complete.k_best(START, 0, 2, "share")
+        assert found.summary["product"].to_pylist() == wanted.summary["product"].to_pylist()
+        assert found.summary["probability"].null_count == 2
+        assert found.note == f"{unknown}; nor are probabilities known, for want of all contributions of {START}"
         more = recorded_edges(store, 0, f"{models_file}:lstm", sentences_file)
-        for by in ("product", "share"):
-            found, wanted = store.k_best(START, 0, 20, by, more=more), complete.k_best(START, 0, 20, by)
-            assert found.certain
-            for column in ("product", "probability"):
-                assert found.summary[column].to_pylist() == pytest.approx(wanted.summary[column].to_pylist(), rel=1e-6)
-            assert found.summary["gradient_share"].null_count == 20
-            assert found.note == f"the store does not hold the gradient of {START}, so shares of it are not known"
+        found, wanted = store.k_best(START, 0, 20, "share", more=more), complete.k_best(START, 0, 20, "share")
+        assert found.certain
+        probabilities = wanted.summary["probability"].to_pylist()
+        assert found.summary["probability"].to_pylist() == pytest.approx(probabilities, rel=1e-6)
+        assert found.summary["gradient_share"].null_count == 20
+        assert found.note == unknown
+
+
+def test_a_study_is_refused(lstm: OpenedModel, sentences: Samples, tmp_path: Path) -> None:
+    dump(lstm.traced, sentences, tmp_path / "store", Settings("study", methods=BOTH))
+    with (
+        open_store(tmp_path / "store") as store,
+        pytest.raises(StoreError, match="keeps the edges of traced paths only"),
+    ):
+        store.k_best(START)
 
 
 def test_other_models_and_samples_are_refused(

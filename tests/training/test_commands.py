@@ -26,6 +26,7 @@ def test_training_with_hyperparameters(tmp_path: Path) -> None:
     options = ["--corpus", "agreement:40", "--epochs", "1"]
     printed = run("train", "gru_lm", *sizes, *options, "--out", str(tmp_path / "run"))
     assert "held-out perplexity" in printed
+    assert "checkpoints at steps 0, " in printed
     config = read_config(tmp_path / "run")["config"]
     assert config["hyperparameters"] == {"embedding_size": 5, "hidden_size": 6, "layers": 2, "dropout": 0.0}
 

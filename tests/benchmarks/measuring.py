@@ -1,0 +1,125 @@
+"""What benchmarks share: models with random weights, sentences for them, seconds, memory, facts of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from exporters.models import Encoded
+from exporters.parameter_groups import partition
+from exporters.recorder import Recording
+from exporters.tables import index_graph
+from exporters.traced_model import TorchModel
+from pipeline.checkpoints import AtCheckpoints
+from pipeline.dump import Study
+from pipeline.paths import Groups, default_components
+from pipeline.settings import Settings
+from pipeline.sources import Sample, Samples
+from pipeline.zoo import family, make_hyperparameters
+
+STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of an LSTM language model: words, units of embedding and hidden layer, and tokens of a sentence."""
+
+    words: int
+    units: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.words:,} words, {self.units:,} units, {self.tokens} tokens"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, one sample of it, and how long torch's own forward and backward takes: a step."""
+
+    module: nn.Module
+    model: TorchModel
+    encoded: Encoded
+    step: float
+
+    def record(self, parameter_gradients: bool = True) -> Recording:
+        """Record the sample."""
+        inputs, tokens = self.encoded.inputs, self.encoded.tokens
+        return self.model.record(inputs, len(tokens), parameter_gradients=parameter_gradients)
+
+    def groups(self) -> Groups:
+        """What the paths of the sample are counted by."""
+        recording = self.record()
+        return Groups(partition(recording), default_components(recording), index_graph(recording, 0))
+
+    def study(self, folder: Path, settings: Settings, repeats: int = 1) -> Study:
+        """The study of the sample, `repeats` times, to be written to a folder that is not there yet."""
+        samples = Samples("made up", "0", [Sample("made up", lambda: self.encoded)] * repeats)
+        return Study(AtCheckpoints(self.model, ()), samples, settings, folder, partition(self.record()))
+
+
+def median_seconds(call: Callable[[], object], repeats: int = 5) -> float:
+    """The median of a few calls after a first one."""
+    call()
+    return statistics.median(seconds(call) for _ in range(repeats))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """By the clock."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def subject(module: nn.Module, encoded: Encoded, repeats: int = 5) -> Subject:
+    """Measure the step, export the module and record the sample once."""
+
+    def step() -> None:
+        module.zero_grad()
+        module(**encoded.inputs).backward()
+
+    module.eval()
+    one_step = median_seconds(step, repeats)
+    module.zero_grad()
+    found = Subject(module, TorchModel(module, torch.float32), encoded, one_step)
+    found.record()
+    return found
+
+
+def lstm(size: Size) -> Subject:
+    """`lstm_lm` of the zoo with random weights, and a random sentence."""
+    torch.manual_seed(0)
+    sizes = make_hyperparameters("lstm_lm", {"embedding_size": size.units, "hidden_size": size.units})
+    return subject(family("lstm_lm").build(size.words, sizes), random_sentence(size))
+
+
+def random_sentence(size: Size) -> Encoded:
+    """Random words, each to be predicted from those before it."""
+    words = torch.randint(size.words, (1, size.tokens + 1))
+    return Encoded({"input_ids": words[:, :-1], "targets": words[:, 1:]}, [str(int(word)) for word in words[0, :-1]])
+
+
+def peak_memory() -> float:
+    """The most memory that this process had at once, in MiB."""
+    if STATUS.exists():  # of this program alone; the other one begins with what the parent had
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def machine() -> str:
+    """Cores, threads and versions."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "numba", "duckdb", "pyarrow"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores, {torch.get_num_threads()} torch threads; Python {platform.python_version()}, {packages}"

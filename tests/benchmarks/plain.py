@@ -1,0 +1,96 @@
+"""The traced edges of a recording found without the product's search: by torch, and by networkx.
+
+Both are given the operators' derivatives and look at every edge. Ties go to the edge met first, and edges are met in
+the order in which the product breaks ties.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters.edges import edge_blocks
+from exporters.recorder import Recording
+from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
+
+Ints = NDArray[np.int64]
+
+CHUNK = 1 << 24  # edges looked at together
+
+
+def torch_edges(recording: Recording) -> Ints:
+    """The target of every vertex's traced edge, -1 for a dead or absent one: argmax |g d| in chunks. V."""
+    best = torch.zeros(recording.n_vertices, dtype=torch.from_numpy(recording.gradients).dtype)
+    target = torch.full((recording.n_vertices,), -1)
+    gradients = torch.from_numpy(recording.gradients)
+    in_order = reversed(list(slots_in_reverse(recording.tape)))
+    for call, slots in in_order:
+        first = first_vertex(recording.tape, call)
+        for slot in sorted(slots, key=lambda slot: slot.slot):
+            if isinstance(slot, Direct):
+                _direct(slot, first, gradients, best, target)
+            else:
+                _contracted(slot, first, gradients, best, target)
+    return target.numpy()
+
+
+def _direct(slot: Direct, first: int, gradients: Tensor, best: Tensor, target: Tensor) -> None:
+    """A vertex may have several edges here (a broadcast operand): the first of the largest stays."""
+    source, to = torch.from_numpy(slot.vertex), first + torch.from_numpy(slot.target)
+    size = (gradients[to] * torch.from_numpy(slot.derivative)).abs()
+    order = torch.from_numpy(np.lexsort((to.numpy(), -size.numpy(), source.numpy())))
+    source, to, size = source[order], to[order], size[order]
+    kept = torch.ones(len(source), dtype=torch.bool)
+    kept[1:] = source[1:] != source[:-1]
+    kept &= source >= 0
+    _keep_larger(source[kept], to[kept], size[kept], best, target)
+
+
+def _contracted(slot: Contracted, first: int, gradients: Tensor, best: Tensor, target: Tensor) -> None:
+    n_batch, n_x, n_y = slot.vertex.shape
+    n_z = slot.other.shape[2]
+    rows = max(1, CHUNK // max(1, n_y * n_z))
+    for b in range(n_batch):
+        derivative = slot.other[b]  # Y x Z
+        for low in range(0, n_x, rows):
+            x = torch.arange(low, min(low + rows, n_x))
+            start = first + slot.offset + b * slot.stride_b + x * slot.stride_x
+            to = start[:, None] + torch.arange(n_z) * slot.stride_z  # X x Z
+            size, z = (gradients[to][:, None, :] * derivative).abs().max(dim=2)  # X x Y
+            source = slot.vertex[b, x]
+            real = source >= 0
+            _keep_larger(source[real], to.gather(1, z)[real], size[real], best, target)
+
+
+def _keep_larger(source: Tensor, to: Tensor, size: Tensor, best: Tensor, target: Tensor) -> None:
+    larger = size > best[source]
+    best[source[larger]] = size[larger]
+    target[source[larger]] = to[larger]
+
+
+def networkx_walk(recording: Recording) -> tuple[int, Ints]:
+    """All edges as a networkx graph, walked from every parameter to the loss: edges walked, and the traced edges. V."""
+    import networkx
+
+    graph: Any = networkx.MultiDiGraph()
+    for block in edge_blocks(recording):
+        weights = np.abs(block.contribution).tolist()
+        graph.add_weighted_edges_from(zip(block.src.tolist(), block.dst.tolist(), weights, strict=True))
+    following: dict[int, int] = {}
+    walked = 0
+    for start in range(recording.n_parameters):
+        vertex = start
+        while vertex != recording.loss_vertex and vertex in graph:
+            if vertex not in following:
+                _, following[vertex], weight = max(graph.out_edges(vertex, data="weight"), key=lambda edge: edge[2])
+                if weight == 0:
+                    following[vertex] = -1
+            vertex = following[vertex]
+            walked += vertex >= 0
+    target = np.full(recording.n_vertices, -1)
+    target[list(following)] = list(following.values())
+    return walked, target
