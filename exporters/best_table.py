@@ -83,14 +83,16 @@ class Table:
 
     def insert_direct(self, slot: Direct, score: Floats) -> None:
         """score: of the elements of the operator's output."""
-        keys = self.order.key(slot.call, slot.slot) + slot.target
-        if self._logarithms:
-            with np.errstate(divide="ignore"):
-                rank = score[slot.target] + np.log2(np.abs(slot.derivative, dtype=np.float64))
-        else:
-            rank = np.abs(score[slot.target] * slot.derivative)
         kernels.insert_edges(
-            self.rank, self.derivative, self.key, self.rows.of(slot.vertex), rank, slot.derivative, keys
+            self.rank,
+            self.derivative,
+            self.key,
+            self.rows.of(slot.vertex),
+            score,
+            slot.target,
+            slot.derivative,
+            self.order.key(slot.call, slot.slot),
+            self._logarithms,
         )
 
     def insert_use(self, use: Use, matrix: Hashable = None) -> None:

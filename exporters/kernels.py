@@ -39,12 +39,26 @@ def insert(rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: 
 
 @njit(cache=True)
 def insert_edges(
-    table_rank: Any, table_derivative: Any, table_key: Any, vertex: Any, rank: Any, derivative: Any, key: Any
+    table_rank: Any,
+    table_derivative: Any,
+    table_key: Any,
+    row: Any,
+    score: Any,
+    target: Any,
+    derivative: Any,
+    key: int,
+    logarithms: bool,
 ) -> None:
-    """Insert E edges given as arrays; those of vertex -1, a constant, are none."""
-    for e in range(vertex.shape[0]):
-        if vertex[e] >= 0:
-            insert(table_rank, table_derivative, table_key, vertex[e], rank[e], derivative[e], key[e])
+    """Insert E edges, ranked as by `insert_products`; those of row -1, a constant, are none.
+
+    score: of the operator's output elements, of which target[e] is one     key: of an edge to element 0
+    """
+    for e in range(row.shape[0]):
+        if row[e] >= 0:
+            d = derivative[e]
+            s = score[target[e]]
+            rank = s + np.log2(np.float64(abs(d))) if logarithms else abs(s * d)
+            insert(table_rank, table_derivative, table_key, row[e], rank, d, key + target[e])
 
 
 @njit(cache=True)
@@ -53,6 +67,25 @@ def add_at(total: Any, vertex: Any, amount: Any) -> None:
     for e in range(vertex.shape[0]):
         if vertex[e] >= 0:
             total[vertex[e]] += amount[e]
+
+
+@njit(cache=True, parallel=True, fastmath={"reassoc"})
+def norms(numbers: Any, first: Any, size: Any) -> Any:
+    """Sum of |.|, sum of squares, largest |.| and zeros of numbers[first[i] : first[i] + size[i]]: N x 4."""
+    found = np.zeros((first.shape[0], 4))
+    for i in prange(first.shape[0]):
+        span = numbers[first[i] : first[i] + size[i]]
+        l1, squares, zeros = 0.0, 0.0, 0
+        for j in range(span.shape[0]):
+            number = np.float64(abs(span[j]))
+            l1 += number
+            squares += number * number
+            zeros += number == 0
+        largest = 0.0
+        for j in range(span.shape[0]):
+            largest = max(largest, np.float64(abs(span[j])))
+        found[i, 0], found[i, 1], found[i, 2], found[i, 3] = l1, squares, largest, zeros
+    return found
 
 
 @njit(cache=True, parallel=True)

@@ -47,8 +47,12 @@ class Recording:
     @cached_property
     def values(self) -> Floats:
         """The value of every vertex: V, in the recording's dtype."""
-        values: Floats = torch.cat([t.value.data.detach().reshape(-1) for _, t in self.vertex_tensors()]).numpy()
-        return values
+        return _values([t for _, t in self.vertex_tensors()])
+
+    @cached_property
+    def activation_values(self) -> Floats:
+        """The values of the vertices behind those of the parameters."""
+        return _values([t for _, t in self.vertex_tensors() if t.kind != "parameter"])
 
     def vertex_tensors(self) -> list[tuple[int, TapeTensor]]:
         """The tensors whose elements are vertices, by number, in the order of their vertices."""
@@ -63,6 +67,11 @@ class Recording:
     def is_finite(self) -> bool:
         """Whether the loss and every gradient is a finite number."""
         return bool(np.isfinite(self.loss) and np.isfinite(self.gradients).all())
+
+
+def _values(tensors: list[TapeTensor]) -> Floats:
+    values: Floats = torch.cat([t.value.data.detach().reshape(-1) for t in tensors]).numpy()
+    return values
 
 
 class Recorder:

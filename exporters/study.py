@@ -21,7 +21,17 @@ from exporters.kernels import add_at
 from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
 from exporters.sweep import torch_threads_kept
-from exporters.uses import Use, matrix, one_below_the_other, operand, side_by_side, use_of
+from exporters.uses import (
+    Use,
+    derivatives_of,
+    keys_of,
+    matrix,
+    one_below_the_other,
+    operand,
+    scores_of,
+    side_by_side,
+    use_of,
+)
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -98,10 +108,7 @@ def study_edges(recording: Recording, keep: int, group_of: NDArray[np.int32]) ->
             table.insert_direct(slot, score)
             row = table.rows.of(slot.vertex)
             _add(gradient, row, score[slot.target] * slot.derivative)
-        counts = [
-            _count(recording, stack, np.flatnonzero(~row), table)
-            for stack, row in zip(parts.stacks, in_rows.of_stack, strict=True)
-        ]
+        counts = [_count(recording, family, table) for family in _families(parts.stacks, in_rows)]
         best = table.best(recording, "greedy")
     counts.append(_count_rows(recording, best, in_rows.vertices, gradient, group_of))
     return best.behind(len(gradient), recording.n_parameters), _joined(counts)
@@ -182,32 +189,60 @@ def _uses(recording: Recording, parts: _Parts, loose: _Loose, table: Table) -> I
         yield one_below_the_other(uses) if how == "of" else side_by_side(uses)
     for stack, rows in zip(parts.stacks, loose.of_stack, strict=True):
         if rows.any():
-            yield _stacked(recording, stack, table).of_rows(np.flatnonzero(rows))
+            stacked = [use_of(slot, b, _scores(recording, slot), table.order) for slot, b in stack.used]
+            yield one_below_the_other(stacked).of_rows(np.flatnonzero(rows))
 
 
-def _stacked(recording: Recording, stack: _Stack, table: Table) -> Use:
-    return one_below_the_other([use_of(slot, b, _scores(recording, slot), table.order) for slot, b in stack.used])
+class _Member(NamedTuple):
+    """A stack, the rows of its matrix to be counted, and its uses in the order in which ties are broken."""
+
+    stack: _Stack
+    rows: Ints
+    used: list[_Matrix]
 
 
-def _count(recording: Recording, stack: _Stack, rows: Ints, table: Table) -> Counted:
-    """Count the sources in these rows of a stack's matrix."""
-    use = _stacked(recording, stack, table)
-    if len(rows) < use.vertex.shape[0]:
-        use = use.of_rows(rows)
-    paths, weight, norms = product_kernels.count_best(use.left, use.right)
+def _families(stacks: list[_Stack], loose: _Loose) -> list[list[_Member]]:
+    """Stacks of one group whose derivatives are the same matrices, such as all embedding rows read by one layer."""
+    together: dict[Hashable, list[_Member]] = defaultdict(list)
+    for stack, in_rows in zip(stacks, loose.of_stack, strict=True):
+        used = sorted(stack.used, key=lambda use: (use[0].call.order, use[0].slot, use[0].offset, use[1]))
+        alike = stack.group, *(matrix(slot, b) for slot, b in used)
+        together[alike].append(_Member(stack, np.flatnonzero(~in_rows), used))
+    return list(together.values())
+
+
+def _count(recording: Recording, family: list[_Member], table: Table) -> Counted:
+    """Count the sources of a family: X rows of all its members, Y sources in a row, Z targets of a source."""
+    left = np.concatenate([_scores_of_member(recording, member) for member in family], axis=1)
+    right = np.concatenate([derivatives_of(slot, b) for slot, b in family[0].used])
+    paths, weight, norms = product_kernels.count_best(left, right)
     x, z = np.nonzero(paths)
+    n_rows = [len(member.rows) for member in family]
+    key_x = np.concatenate([member.rows * member.used[0][0].stride_x for member in family])
+    key_z = np.stack([np.concatenate([keys_of(*use, table.order) for use in member.used]) for member in family])
+    keys = key_x[x] + key_z[np.repeat(np.arange(len(family)), n_rows)[x], z]
     found = paths[x, z]
-    size = use.vertex.size
-    l1, squares, _, zeros = norms.sum(axis=0)
-    norm = Norms(stack.low, size, l1, squares, norms[:, 2].max(initial=0), int(zeros))
-    target = np.append(table.order.targets(use.key_x[x] + use.key_z[z]), -1)
+    n_sources = right.shape[1] * sum(n_rows)
     return Counted(
-        np.full(len(target), stack.group, np.int32),
-        target,
-        np.append(found, size - found.sum()),
+        np.full(len(found) + 1, family[0].stack.group, np.int32),
+        np.append(table.order.targets(keys), -1),
+        np.append(found, n_sources - found.sum()),
         np.append(weight[x, z], 0.0),
-        [norm],
+        [
+            _norms(member.stack.low, rows, right.shape[1])
+            for member, rows in zip(family, np.split(norms, np.cumsum(n_rows)[:-1]), strict=True)
+        ],
     )
+
+
+def _scores_of_member(recording: Recording, member: _Member) -> Floats:
+    found: Floats = np.concatenate([scores_of(slot, b, _scores(recording, slot)) for slot, b in member.used])
+    return found if len(member.rows) == found.shape[1] else found[:, member.rows]
+
+
+def _norms(vertex: int, rows: Floats, n_y: int) -> Norms:
+    l1, squares, _, zeros = rows.sum(axis=0)
+    return Norms(vertex, len(rows) * n_y, l1, squares, rows[:, 2].max(initial=0), int(zeros))
 
 
 def _count_rows(

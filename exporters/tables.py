@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exporters import kernels
 from exporters.best_table import BestEdges
 from exporters.edges import EdgeBlock
 from exporters.recorder import Recording
 from exporters.spread import PathStatistics, Spread
 from exporters.study import Norms
-from exporters.tape import TapeTensor
 
+Floats = NDArray[Any]
 Ints = NDArray[Any]
 
 ROWS = 1 << 20  # rows made at a time
@@ -154,11 +155,17 @@ def vertex_tables(
                     "graph": _constant(index.graph, len(chosen), pa.int32()),
                     "vertex": chosen,
                     "tensor": index.tensor_of[chosen],
-                    "value": recording.values[chosen],
+                    "value": _values(recording, chosen),
                     "gradient": recording.gradients[chosen],
                     **sums.columns(chosen),
                 }
             )
+
+
+def _values(recording: Recording, chosen: Ints) -> Floats:
+    """Those of parameters, many, are gathered only if one is chosen. chosen: ascending."""
+    first = recording.n_parameters
+    return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
 
 
 def node_gradient_table(
@@ -168,68 +175,68 @@ def node_gradient_table(
 
     of_parameters: of the parameters' gradients; None: the recording has these gradients
     """
-    rows = []
-    for number, tensor in recording.vertex_tensors():
-        assert tensor.first_vertex is not None
-        row: dict[str, Any] = {"sample": sample, "graph": index.graph, "node": tensor.node, "tensor": number}
-        row["n"] = tensor.size
-        span = slice(tensor.first_vertex, tensor.first_vertex + tensor.size)
-        if tensor.kind == "parameter" and of_parameters is not None:
-            parts = [norms for norms in of_parameters if span.start <= norms.vertex < span.stop]
-            gradient = _norms_of_parts(parts, tensor.size)
-        else:
-            gradient = _norms(recording.gradients[span])
-        for name, found in (("value", _value_norms(recording, tensor)), ("gradient", gradient)):
-            row.update({f"{name}_{norm}": number for norm, number in found.items()})
-        rows.append(row)
-    return pa.Table.from_pylist(rows)
+    numbers, tensors = zip(*recording.vertex_tensors(), strict=True)
+    first = np.array([t.first_vertex for t in tensors])
+    size = np.array([t.size for t in tensors])
+    n = sum(t.kind == "parameter" for t in tensors)  # they come first
+    of_values = kernels.norms(recording.activation_values, first[n:] - recording.n_parameters, size[n:])
+    if of_parameters is None:
+        of_gradients = kernels.norms(recording.gradients, first, size)
+    else:
+        of_activations = kernels.norms(recording.gradients, first[n:], size[n:])
+        of_gradients = np.concatenate([_norms_of_parts(of_parameters, first[:n], size[:n]), of_activations])
+    return pa.table(
+        {
+            "sample": _constant(sample, len(tensors), pa.int64()),
+            "graph": _constant(index.graph, len(tensors), pa.int32()),
+            "node": pa.array([t.node for t in tensors], pa.int32()),
+            "tensor": numbers,
+            "n": size,
+            **_norm_columns("value", np.concatenate([_parameter_norms(recording), of_values]), size),
+            **_norm_columns("gradient", of_gradients, size),
+        }
+    )
 
 
-def _value_norms(recording: Recording, tensor: TapeTensor) -> dict[str, float]:
-    """A parameter's are the same for every sample."""
-    known = recording.kept.facts if tensor.kind == "parameter" else {}
-    key = "value norms", tensor.name
-    if key not in known:
-        known[key] = _norms(tensor.value.data.detach().reshape(-1).numpy())
-    found: dict[str, float] = known[key]
+def _parameter_norms(recording: Recording) -> Floats:
+    """Those of the parameters' values, which are the same for every sample."""
+    known = recording.kept.facts
+    if "value norms" not in known:
+        values = [t.value.data.detach().reshape(-1).numpy() for t in recording.tape.tensors if t.kind == "parameter"]
+        rows = [kernels.norms(x, np.array([0]), np.array([x.size])) for x in values]
+        known["value norms"] = np.concatenate(rows or [np.empty((0, 4))])
+    found: Floats = known["value norms"]
     return found
 
 
-def _norms_of_parts(parts: Sequence[Norms], size: int) -> dict[str, float]:
-    """Those of a parameter from those of its parts; elements in no part have the gradient 0."""
-    zeros = size - sum(part.n - part.zeros for part in parts)
-    return {
-        "l1": sum(part.l1 for part in parts),
-        "l2": sum(part.squares for part in parts) ** 0.5,
-        "max": max((part.largest for part in parts), default=0.0),
-        "zeros": zeros / size if size else 0.0,
-    }
+def _norms_of_parts(parts: Sequence[Norms], first: Ints, size: Ints) -> Floats:
+    """Those of parameters from those of their parts; elements in no part have the gradient 0."""
+    found = np.zeros((len(first), 4))
+    found[:, 3] = size
+    for part in parts:
+        row = found[np.searchsorted(first, part.vertex, "right") - 1]
+        row += (part.l1, part.squares, 0.0, part.zeros - part.n)
+        row[2] = max(row[2], part.largest)
+    return found
 
 
-def _norms(numbers: NDArray[Any]) -> dict[str, float]:
-    if numbers.size == 0:
-        return {"l1": 0.0, "l2": 0.0, "max": 0.0, "zeros": 0.0}
-    sizes = np.abs(numbers, dtype=np.float64)
-    return {
-        "l1": float(sizes.sum()),
-        "l2": float(np.sqrt(np.square(sizes).sum())),
-        "max": float(sizes.max()),
-        "zeros": float(np.mean(sizes == 0.0)),
-    }
+def _norm_columns(name: str, norms: Floats, size: Ints) -> dict[str, Floats]:
+    l1, squares, largest, zeros = norms.T
+    share = zeros / np.maximum(size, 1)
+    return {f"{name}_l1": l1, f"{name}_l2": np.sqrt(squares), f"{name}_max": largest, f"{name}_zeros": share}
 
 
 def best_edge_tables(
     recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
     """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
-    n_rows, keep = best.target.shape
-    wanted = wanted[best.first :]
-    for start in range(0, n_rows, ROWS // keep):
-        block = slice(start, start + ROWS // keep)
-        row, rank = np.nonzero((best.target[block] >= 0) & wanted[block, None])
-        if len(row) == 0:
+    chosen = np.flatnonzero(wanted[best.first :])
+    for start in range(0, len(chosen), ROWS):
+        rows = chosen[start : start + ROWS]
+        place, rank = np.nonzero(best.target[rows] >= 0)
+        if len(place) == 0:
             continue
-        row += start
+        row = rows[place]
         source = best.first + row
         target = best.target[row, rank]
         yield pa.table(

@@ -40,14 +40,30 @@ class Use:
 
 def use_of(slot: Contracted, b: int, score: Floats, order: EdgeOrder) -> Use:
     """The b-th matrix of a contraction. score: of the elements of the operator's output."""
-    (n_x, _), n_z = slot.vertex.shape[1:], slot.other.shape[2]
+    key_x = np.arange(slot.vertex.shape[1]) * slot.stride_x
+    left, right = scores_of(slot, b, score), derivatives_of(slot, b)
+    return Use(slot.vertex[b].numpy(), left, right, key_x, keys_of(slot, b, order), not slot.interleaves)
+
+
+def scores_of(slot: Contracted, b: int, score: Floats) -> Floats:
+    """The scores of the targets of the b-th matrix of a contraction: Z x X. See `use_of`."""
+    n_x, n_z = slot.vertex.shape[1], slot.other.shape[2]
     start = slot.offset + b * slot.stride_b
     left = torch.from_numpy(score).as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), start)
-    key_z = order.key(slot.call, slot.slot) + start + np.arange(n_z) * slot.stride_z
-    right = slot.other[b].transpose(0, 1).contiguous()
-    vertex = slot.vertex[b].numpy()
-    key_x = np.arange(n_x) * slot.stride_x
-    return Use(vertex, left.contiguous().numpy(), right.numpy(), key_x, key_z, not slot.interleaves)
+    return left.contiguous().numpy()
+
+
+def derivatives_of(slot: Contracted, b: int) -> Floats:
+    """The derivatives of the b-th matrix of a contraction: Z x Y."""
+    right: Floats = slot.other[b].transpose(0, 1).contiguous().numpy()
+    return right
+
+
+def keys_of(slot: Contracted, b: int, order: EdgeOrder) -> Ints:
+    """The keys of the edges of the first row of the b-th matrix of a contraction: Z."""
+    start = slot.offset + b * slot.stride_b
+    keys: Ints = order.key(slot.call, slot.slot) + start + np.arange(slot.other.shape[2]) * slot.stride_z
+    return keys
 
 
 def operand(slot: Contracted, b: int) -> Hashable:

@@ -33,7 +33,9 @@ from queries.manifest import (
 )
 from queries.schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
 
-ROW_GROUP = 262_144
+ROW_GROUP = 262_144  # small: an edge is found fast by its source
+# a value that stands in many rows, as along a chain of additions, is written once in each row group
+WHOLE_SAMPLE = 1 << 21
 PART = "part-0.parquet"
 TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too
 _IDS = ("src", "dst", "vertex")
@@ -161,8 +163,9 @@ class StoreWriter:
 class ShardWriter:
     """The open Parquet files of one shard, one per table that has rows, under names that no other attempt uses."""
 
-    def __init__(self, folder: Path, number: int, dtype: str) -> None:
+    def __init__(self, folder: Path, number: int, dtype: str, row_group: int = ROW_GROUP) -> None:
         self._folder = folder
+        self._row_group = row_group
         self._number = number
         self._dtype = dtype
         self._open: dict[str, tuple[Path, IO[bytes], pq.ParquetWriter]] = {}
@@ -174,7 +177,7 @@ class ShardWriter:
         schema = table_schema(table, self._dtype)
         if table not in self._open:
             self._open[table] = self._create(table, schema)
-        self._open[table][2].write_table(rows.cast(schema), row_group_size=ROW_GROUP)
+        self._open[table][2].write_table(rows.cast(schema), row_group_size=self._row_group)
         self._rows[table] = self._rows.get(table, 0) + rows.num_rows
 
     def finish(self) -> dict[str, StoredFile]:
@@ -207,7 +210,7 @@ class ShardWriter:
 
 def renumber_graphs(folder: Path, shard: Shard, numbers: Sequence[int], dtype: str) -> Shard:
     """The shard with other numbers for its graphs, `numbers[old]`, in new files."""
-    writer = ShardWriter(folder, shard.shard, dtype)
+    writer = ShardWriter(folder, shard.shard, dtype, WHOLE_SAMPLE)
     try:
         for table, old in shard.files.items():
             with pq.ParquetFile(folder / old.path) as file:

@@ -22,7 +22,7 @@ from exporters.models import SampleError
 from exporters.parameter_groups import Partition, partition
 from exporters.recorder import Recording
 from exporters.traced_model import TracedModel
-from exporters.writer import ShardWriter, StoreWriter
+from exporters.writer import ROW_GROUP, WHOLE_SAMPLE, ShardWriter, StoreWriter
 from pipeline.checkpoints import AtCheckpoints, Checkpoint
 from pipeline.graphs import NewGraph, ShardGraphs, StoreGraphs
 from pipeline.sample_tables import sample_tables
@@ -98,7 +98,8 @@ class Study:
 
     def make(self, task: Task, on_sample: Callable[[int], None] = lambda _: None) -> MadeShard:
         """Make one shard. `on_sample` is told the number of samples done after each one."""
-        writer = ShardWriter(self.folder, task.number, self.settings.dtype)
+        row_group = WHOLE_SAMPLE if self.settings.detail == "study" else ROW_GROUP
+        writer = ShardWriter(self.folder, task.number, self.settings.dtype, row_group)
         graphs = ShardGraphs(task.known, self.partition, self.model.at(0))
         try:
             rows = []

@@ -43,11 +43,12 @@ def sample_tables(
         yield from paths.tables.items()
     of_parameters = None if recording.has_parameter_gradients or counted is None else counted.norms
     yield "node_gradients", node_gradient_table(recording, index, number, of_parameters)
-    if not settings.parameter_vertices:
-        stored[: recording.n_parameters] = False
-    sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
-    for block in vertex_tables(recording, index, number, stored, sums):
-        yield "vertices", block
+    if settings.stores_vertices:
+        if not settings.parameter_vertices:
+            stored[: recording.n_parameters] = False
+        sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
+        for block in vertex_tables(recording, index, number, stored, sums):
+            yield "vertices", block
     if settings.detail == "all":
         for edges in edge_blocks(recording):
             yield "edges", edge_table(edges, index, number)

@@ -25,6 +25,11 @@ class Settings:
         return {**asdict(self), "methods": sorted(self.methods), "shard_size": SHARD_SIZE[self.detail]}
 
     @property
+    def stores_vertices(self) -> bool:
+        """Whether there are rows of vertices: a study needs them only for what was asked for beside the paths."""
+        return self.detail != "study" or self.statistics or "soft" in self.methods
+
+    @property
     def needs_parameter_gradients(self) -> bool:
         """Whether the rows of a sample need the gradient of each parameter; the sweep of a study finds their sums."""
         return self.detail != "study" or self.methods != ("greedy",) or self.statistics

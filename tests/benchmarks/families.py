@@ -7,14 +7,12 @@ the same model on the same sample in the same run; a dump is one sample recorded
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measuring import median_seconds
 
 from exporters.edges import total_edges
 from exporters.traced_model import TorchModel
@@ -25,18 +23,6 @@ from pipeline.vocabulary import build_vocabularies
 from pipeline.zoo import family, family_names, make_hyperparameters
 
 CORPORA = {"language modelling": "agreement", "translation": "translation", "classification": "opinions"}
-REPEATS = 5
-
-
-def median_seconds(call: Callable[[], object]) -> float:
-    """The median of a few calls after a first one."""
-    call()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 def row(name: str) -> str:

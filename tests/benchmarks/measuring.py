@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from exporters.models import Encoded
 from exporters.parameter_groups import partition
@@ -31,8 +32,7 @@ from pipeline.zoo import family, make_hyperparameters
 STATUS = Path("/proc/self/status")
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Of an LSTM language model: words, units of embedding and hidden layer, and tokens of a sentence."""
 
     words: int
@@ -47,6 +47,7 @@ class Size:
 class Subject:
     """A model, one sample of it, and how long torch's own forward and backward takes: a step."""
 
+    name: str
     module: nn.Module
     model: TorchModel
     encoded: Encoded
@@ -81,7 +82,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def subject(module: nn.Module, encoded: Encoded, repeats: int = 5) -> Subject:
+def subject(name: str, module: nn.Module, encoded: Encoded, repeats: int = 5) -> Subject:
     """Measure the step, export the module and record the sample once."""
 
     def step() -> None:
@@ -91,7 +92,7 @@ def subject(module: nn.Module, encoded: Encoded, repeats: int = 5) -> Subject:
     module.eval()
     one_step = median_seconds(step, repeats)
     module.zero_grad()
-    found = Subject(module, TorchModel(module, torch.float32), encoded, one_step)
+    found = Subject(name, module, TorchModel(module, torch.float32), encoded, one_step)
     found.record()
     return found
 
@@ -100,12 +101,36 @@ def lstm(size: Size) -> Subject:
     """`lstm_lm` of the zoo with random weights, and a random sentence."""
     torch.manual_seed(0)
     sizes = make_hyperparameters("lstm_lm", {"embedding_size": size.units, "hidden_size": size.units})
-    return subject(family("lstm_lm").build(size.words, sizes), random_sentence(size))
+    return subject(
+        f"LSTM, {size}", family("lstm_lm").build(size.words, sizes), random_sentence(size.words, size.tokens)
+    )
 
 
-def random_sentence(size: Size) -> Encoded:
+class _LanguageModel(nn.Module):
+    """A causal model of transformers with its loss."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
+        logits = self.model(input_ids=input_ids, use_cache=False).logits
+        return nn.functional.cross_entropy(logits[0], targets[0])
+
+
+def gpt2(tokens: int) -> Subject:
+    """The shape of GPT-2 small, 124 million parameters, with random weights, and a random sentence."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(attn_implementation="eager")
+    sentence = random_sentence(config.vocab_size, tokens)
+    return subject(f"GPT-2 small, {tokens} tokens", _LanguageModel(GPT2LMHeadModel(config)), sentence, repeats=3)
+
+
+def random_sentence(n_words: int, tokens: int) -> Encoded:
     """Random words, each to be predicted from those before it."""
-    words = torch.randint(size.words, (1, size.tokens + 1))
+    words = torch.randint(n_words, (1, tokens + 1))
     return Encoded({"input_ids": words[:, :-1], "targets": words[:, 1:]}, [str(int(word)) for word in words[0, :-1]])
 
 

@@ -156,12 +156,16 @@ def test_insertion_does_not_depend_on_the_order() -> None:
     generator = np.random.default_rng(5)
     n = 60
     vertex, rank = generator.integers(-1, 4, n), np.abs(generator.integers(-2, 3, n)).astype(np.float64)
-    derivative, key = generator.normal(size=n), generator.permutation(n)
+    derivative, key = generator.choice([-1.0, 1.0], n), generator.permutation(n)
+    score = np.empty(n)
+    score[key] = rank
 
     def table(order: Any) -> list[list[tuple[float, float, int]]]:
         shape = (4, 3)
         ranks, derivatives, keys = np.zeros(shape), np.zeros(shape), np.full(shape, kernels.NO_EDGE)
-        kernels.insert_edges(ranks, derivatives, keys, vertex[order], rank[order], derivative[order], key[order])
+        kernels.insert_edges(
+            ranks, derivatives, keys, vertex[order], score, key[order], derivative[order], 0, logarithms=False
+        )
         return [list(zip(*(x[v].tolist() for x in (ranks, derivatives, keys)), strict=True)) for v in range(4)]
 
     rows = list(zip(vertex, rank, derivative, key, strict=True))
