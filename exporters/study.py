@@ -180,17 +180,19 @@ class _Loose:
 
 def _uses(recording: Recording, parts: _Parts, loose: _Loose, table: Table) -> Iterator[Use]:
     """The matrices whose elements have rows, few and large."""
-    together: dict[tuple[str, Hashable], list[Use]] = defaultdict(list)
+    together: dict[tuple[str, Hashable], list[_Matrix]] = defaultdict(list)
     for slot, b in parts.matrices:
-        use = use_of(slot, b, _scores(recording, slot), table.order)
         is_weight = recording.are_parameters(slot.vertex[b])
-        together[("of", operand(slot, b)) if is_weight else ("by", matrix(slot, b))].append(use)
-    for (how, _), uses in together.items():
-        yield one_below_the_other(uses) if how == "of" else side_by_side(uses)
+        together[("of", operand(slot, b)) if is_weight else ("by", matrix(slot, b))].append((slot, b))
+
+    def uses(used: list[_Matrix]) -> list[Use]:
+        return [use_of(slot, b, _scores(recording, slot), table.order) for slot, b in used]
+
+    for (how, _), used in together.items():
+        yield one_below_the_other(uses(used)) if how == "of" else side_by_side(uses(used))
     for stack, rows in zip(parts.stacks, loose.of_stack, strict=True):
         if rows.any():
-            stacked = [use_of(slot, b, _scores(recording, slot), table.order) for slot, b in stack.used]
-            yield one_below_the_other(stacked).of_rows(np.flatnonzero(rows))
+            yield one_below_the_other(uses(stack.used)).of_rows(np.flatnonzero(rows))
 
 
 class _Member(NamedTuple):

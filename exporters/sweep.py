@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from exporters.best_table import BestEdges, Rows, Table
 from exporters.recorder import Recording
-from exporters.slots import Direct, first_vertex, slots_in_reverse
+from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
 from exporters.spread import Spread, contribution_spread
 from exporters.tape import Call
 from exporters.uses import Use, matrix, one_below_the_other, operand, side_by_side, use_of
@@ -92,7 +92,13 @@ def best_edges(recording: Recording, keep: int, method: str = "greedy", spread: 
 
 def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> BestEdges:
     table = Table(recording, Rows(recording), keep, scores.logarithms)
-    together: dict[tuple[str, Hashable], list[Use]] = defaultdict(list)
+    together: dict[tuple[str, Hashable], list[tuple[Contracted, int]]] = defaultdict(list)
+
+    def uses(used: list[tuple[Contracted, int]]) -> list[Use]:
+        """By now, the ranks of all targets are known."""
+        scored = [(slot, b, scores.of_targets(_targets(recording, slot.call), table.rank[:, 0])) for slot, b in used]
+        return [use_of(slot, b, score, table.order) for slot, b, score in scored]
+
     with torch_threads_kept():
         for call, slots in slots_in_reverse(recording.tape):
             score = scores.of_targets(_targets(recording, call), table.rank[:, 0])
@@ -101,15 +107,14 @@ def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> Bes
                     table.insert_direct(slot, score)
                     continue
                 for b in range(slot.vertex.shape[0]):
-                    use = use_of(slot, b, score, table.order)
                     if recording.are_parameters(slot.vertex[b]):
-                        together["of", operand(slot, b)].append(use)
+                        together["of", operand(slot, b)].append((slot, b))
                     elif scores.logarithms:  # the operators before it need its ranks
-                        table.insert_use(use, matrix(slot, b))
+                        table.insert_use(use_of(slot, b, score, table.order), matrix(slot, b))
                     else:
-                        together["by", matrix(slot, b)].append(use)
-        for (how, _), uses in together.items():
-            table.insert_use(one_below_the_other(uses) if how == "of" else side_by_side(uses))
+                        together["by", matrix(slot, b)].append((slot, b))
+        for (how, _), used in together.items():
+            table.insert_use(one_below_the_other(uses(used)) if how == "of" else side_by_side(uses(used)))
         return table.best(recording, method)
 
 
