@@ -164,6 +164,7 @@ def test_how_paths_look(drawn: Store) -> None:
         ({"through": list("1234567")}, "6 components and vertices at most, got 7"),
         ({"to": 99}, "99 is no vertex of graph 0"),
         ({"to": "emb.weight[0,0]"}, "no path leads from"),
+        ({"to": "emb.weight[1,0]"}, r"no path leads from emb.weight\[0,0\] to emb.weight\[1,0\]"),
     ],
 )
 def test_wrong_questions(drawn: Store, asked: dict[str, object], message: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from queries.exact import ONE, Exact
 from queries.graph import Graph, Node
 from queries.k_best import Answer
-from queries.paths_found import Paths
+from queries.paths import Paths
 
 if TYPE_CHECKING:
     from queries.reader import StoreReader
