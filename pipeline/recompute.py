@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from exporters.recorder import Recording, fingerprint
+from exporters.spread import contribution_spread
+from exporters.sweep import best_edges
 from exporters.vertex_edges import VertexEdges as RecordedEdges
 from pipeline.checkpoints import AtCheckpoints, Checkpoint
 from pipeline.dump import first_recording
@@ -13,11 +17,37 @@ from pipeline.runs import find_checkpoint, is_run
 from pipeline.sources import Samples, open_model, read_samples
 from pipeline.zoo import LOSS
 from queries.schema import StoreError
-from queries.stored_edges import MoreEdges, VertexEdges
+from queries.stored_edges import VertexEdges
 
 if TYPE_CHECKING:
     from queries.reader import StoreReader
-    from queries.suffixes import Ints
+    from queries.suffixes import Floats, Ints
+
+
+class RecordedSample:
+    """The edges of a sample recorded again: what `Store.k_best(more=…)` takes."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._edges = RecordedEdges(recording)
+
+    def __call__(self, vertices: Ints) -> VertexEdges:
+        """All edges that leave these vertices."""
+        found = self._edges.of(vertices)
+        return VertexEdges(found.src, found.dst, found.slot, found.derivative)
+
+    def best(self, method: str, keep: int, start: int) -> VertexEdges:
+        """The `keep` best edges of `start` and of every activation under `method`."""
+        best, first = best_edges(self._recording, keep, method), self._recording.n_parameters
+        src = np.array([*([start] if start < first else []), *range(first, self._recording.n_vertices)])
+        row, rank = np.nonzero(best.target[src] >= 0)
+        at = src[row], rank
+        return VertexEdges(src[row], best.target[at], best.slot[at], best.derivative[at])
+
+    def contribution_l1(self) -> Floats:
+        """The sum of |contributions| of every vertex."""
+        sums: Floats = np.exp2(contribution_spread(self._recording).log2_sum)
+        return sums
 
 
 def recorded_edges(
@@ -27,8 +57,8 @@ def recorded_edges(
     samples: Path,
     checkpoint: str | None = None,
     objective: str = LOSS,
-) -> MoreEdges:
-    """A source of all edges of a sample's vertices, for `Store.k_best(more=…)`: MODEL and the file it was dumped with.
+) -> RecordedSample:
+    """A sample recorded again, for `Store.k_best(more=…)`, from MODEL and the file of samples it was dumped with.
 
     Records the sample once. checkpoint: of a store of one; those of a store of several are found by their names
     Raises StoreError when the model or the samples are not those of the store.
@@ -43,13 +73,7 @@ def recorded_edges(
     recording = _recording(store, sample, at, read)
     ((mark,),) = store.fetch("select fingerprint from graphs where graph = ?", [graph.graph])
     _compare("graph", f"sample {sample}", fingerprint(recording.tape), mark)
-    edges = RecordedEdges(recording)
-
-    def more(vertices: Ints) -> VertexEdges:
-        found = edges.of(vertices)
-        return VertexEdges(found.src, found.dst, found.slot, found.derivative)
-
-    return more
+    return RecordedSample(recording)
 
 
 def _checkpoints(store: StoreReader, model: str) -> list[Checkpoint]:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from queries.components import Members, RuleUse, check_use, members_by_columns, members_by_rules
-from queries.found_rows import Asked, describe
 from queries.graph import Graph
 from queries.k_best import MOST, Answer, k_best
 from queries.names import find_vertex, nearest
 from queries.path_search import Question
-from queries.paths_found import Paths
+from queries.path_tables import Asked, describe
+from queries.paths import Paths
 from queries.schema import METHODS, StoreError
 from queries.specs import read_rules
 from queries.stored_edges import METHOD_OF, MoreEdges, SampleEdges, read_edges
@@ -62,7 +62,7 @@ def best_paths(
     _check(k, by)
     graph = store.graph_of(sample)
     first, goal = _vertex(graph, start), graph.loss_vertex if to is None else _vertex(graph, to)
-    if to is not None and goal <= first:
+    if to is not None and (goal <= first or goal < graph.n_parameters):
         raise StoreError(
             f"no path leads from {graph.vertex_name(first)} to {graph.vertex_name(goal)}: "
             "paths run from parameters to the loss, through operators in the order they were computed."

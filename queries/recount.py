@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from queries.components import members_by_columns
 from queries.groups import FinestGroup, elements
-from queries.soft_walk import soft_entries
+from queries.soft_walker import soft_entries
 from queries.soft_walks import Flow, SoftSampleWalk, flow, read_weights
 from queries.walker import Entries, count_entries, reaches_loss
 from queries.walks import read_starts

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from queries.graph import Graph
 from queries.groups import Part
 from queries.schema import StoreError
-from queries.soft_walk import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
+from queries.soft_walker import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
 from queries.walker import Entries
 from queries.walks import Counts, PartTotals, SampleWalk, read_entries, sample_walk
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from queries.comparison import Between, Comparison
     from queries.path import Path as TracedPath
     from queries.path_statistics import PathStatistics
-    from queries.paths_found import Paths
+    from queries.paths import Paths
     from queries.stored_edges import MoreEdges
     from queries.verify import Check
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,20 @@ class VertexEdges(NamedTuple):
     derivative: NDArray[Any]
 
 
-MoreEdges = Callable[[Ints], VertexEdges]  # vertices of the store -> all edges that leave them
+class MoreEdges(Protocol):
+    """A sample's edges from elsewhere than the store, by the store's vertex numbers."""
+
+    def __call__(self, vertices: Ints) -> VertexEdges:
+        """All edges that leave these vertices."""
+        ...
+
+    def best(self, method: str, keep: int, start: int) -> VertexEdges:
+        """The `keep` best edges of `start` and of every activation under 'product' or 'soft'."""
+        ...
+
+    def contribution_l1(self) -> Floats:
+        """The sum of |contributions| of every vertex."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,11 @@ class _Reader:
             weight = np.where(np.isinf(total), carried, np.minimum(share, 1.0))
         return Edges(src, dst, given.slot, given.derivative, weight)
 
+    def set_sums(self, contribution_l1: Floats) -> None:
+        """Take the sums of |contributions| from elsewhere: of every vertex of the store."""
+        self.sums.l1[0] = contribution_l1[min(self.start, self.first)]
+        self.sums.l1[1:] = contribution_l1[self.first :]
+
     def sum_contributions(self, edges: VertexEdges) -> None:
         """Fill in the sums of |contributions| that are not stored, of vertices whose edges are all given."""
         src, gradient = self.place(edges.src), self.sums.gradient[self.place(edges.dst)]
@@ -164,8 +182,9 @@ class _Reader:
 def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreEdges | None = None) -> SampleEdges:
     """The edges of a sample for paths from `start` ranked by `by`, 'product' or 'share'.
 
-    The best edges if the store keeps those, with the table `edges`, else `more`, as the source of others; or all edges.
-    Raises StoreError where the store has neither, and in detail 'study', whose edges are those of some vertices only.
+    The best edges if the store keeps those, with the table `edges`, else `more`, as the source of others; or all edges;
+    or those of `more` alone. Raises StoreError where there are none of these, and in detail 'study', whose edges are
+    those of some vertices only.
     """
     reader = _Reader(store, sample, start, by)
     settings = store.manifest.settings
@@ -176,7 +195,9 @@ def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreE
             "parameters or all to find other paths; a file with the sample's line alone makes it quick."
         )
     if method in settings["methods"]:
-        return _kept_edges(reader, reader.all_edges_of if has_all else more)
+        if by == "share":
+            reader.check_sums()
+        return _kept_edges(reader, reader.kept(), reader.all_edges_of if has_all else more)
     if has_all:
         given = reader.all_edges()
         if by == "share":
@@ -184,18 +205,21 @@ def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreE
         vertices = reader.vertices()
         nothing = np.zeros(vertices.size, np.bool_)
         return SampleEdges(reader.graph, vertices, reader.weighted(given), nothing, None, reader.has_shares)
+    if more is not None:
+        if by == "share":
+            reader.set_sums(more.contribution_l1())
+        return _kept_edges(reader, more.best(method, int(settings["keep"]), start), more)
     raise StoreError(
         f"the best paths by {by} need the edges of method {method!r}, and the store was dumped with "
-        f"{', '.join(settings['methods'])} only. Dump it with --method {method}, or with --detail all."
+        f"{', '.join(settings['methods'])} only. Dump it with --method {method} or --detail all, or give --model and "
+        "--samples, to have them found again."
     )
 
 
-def _kept_edges(reader: _Reader, source: MoreEdges | None) -> SampleEdges:
-    settings = reader.store.manifest.settings
-    if reader.by == "share":
-        reader.check_sums()
-    vertices, edges = reader.vertices(), reader.weighted(reader.kept())
-    truncated = np.bincount(edges.src, minlength=vertices.size) >= int(settings["keep"])
+def _kept_edges(reader: _Reader, kept: VertexEdges, source: Callable[[Ints], VertexEdges] | None) -> SampleEdges:
+    """The best edges of each vertex, and `source` of all of them."""
+    vertices, edges = reader.vertices(), reader.weighted(kept)
+    truncated = np.bincount(edges.src, minlength=vertices.size) >= int(reader.store.manifest.settings["keep"])
 
     def more(places: Ints) -> Edges:
         assert source is not None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from queries import Store
     from queries.path import Path as TracedPath
-    from queries.paths_found import Paths
+    from queries.paths import Paths
     from queries.stored_edges import MoreEdges
 
 

@@ -7,7 +7,8 @@
 -- unit:   paths (infinite beyond 2^1024, log2_paths is not); products: sum of
 --         |product of derivatives|; effective_paths: 2^entropy of their shares;
 --         largest_*: largest products of either sign, null where there is
---         none; statistics: 'recorded', else all of it is null and it says why
+--         none; statistics: 'recorded', else all of it is null and it says why;
+--         so does a single row without a vertex where none is stored
 with recorded as (
     select
         case
@@ -32,18 +33,23 @@ path_statistics as (
     select
         c.vertex, c.vertex_name, c.gradient, c.log2_paths,
         case
-            when r.statistics = 'recorded' then coalesce(2.0 ** c.log2_paths, 0)
+            when c.vertex is not null and r.statistics = 'recorded'
+                then coalesce(2.0 ** c.log2_paths, 0)
         end as paths,
         case
-            when r.statistics = 'recorded'
+            when c.vertex is not null and r.statistics = 'recorded'
                 then coalesce(2.0 ** c.log2_products, 0)
         end as products,
         2.0 ** c.path_entropy as effective_paths,
         2.0 ** c.log2_positive as largest_positive,
         -(2.0 ** c.log2_negative) as largest_negative,
-        r.statistics
-    from chosen as c
-    join recorded as r on true
+        case
+            when c.vertex is not null then r.statistics
+            else 'no vertex of ' || $parameter || ' is stored: a wrong name, '
+                || 'no edge in this sample, or left out of the dump'
+        end as statistics
+    from recorded as r
+    left join chosen as c on true
 )
 
 select * from path_statistics

@@ -43,11 +43,17 @@ def trained(module: nn.Module, inputs: Mapping[str, Tensor], steps: int = 5) -> 
     return module.eval()
 
 
+def trained_model(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """One of MODELS in float64, and its inputs."""
+    torch.manual_seed(len(name))
+    build, inputs, _ = MODELS[name]
+    return trained(build().double(), {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}), inputs
+
+
 def scalars(name: str, dtype: torch.dtype = torch.float64) -> Scalars:
     """One of MODELS, recorded in a dtype."""
-    torch.manual_seed(len(name))
-    build, inputs, write = MODELS[name]
-    module = trained(build().double(), {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()})
+    module, inputs = trained_model(name)
+    write = MODELS[name][2]
     state = {key: tensor.double().numpy().copy() for key, tensor in module.state_dict().items()}
     fitting = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
     recording = TorchModel(module.to(dtype), dtype).record(fitting, len(IDS))

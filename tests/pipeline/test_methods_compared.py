@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,6 +81,15 @@ def test_path_statistics(methods: Store) -> None:
     for name in ("vertex", "gradient", "paths", "products", "effective_paths", "largest_positive", "largest_negative"):
         assert getattr(same, name) == pytest.approx(row[name])
     assert methods.path_statistics(row["vertex"], 1) == same
+
+
+def test_a_query_for_statistics_says_why_there_are_none(methods: Store, rnn_store: Path) -> None:
+    (row,) = methods.query("path_statistics", parameter="rnn.no_such").to_arrow_table().to_pylist()
+    assert {name for name, value in row.items() if value is not None} == {"statistics"}
+    assert row["statistics"].startswith("no vertex of rnn.no_such is stored: a wrong name")
+    with open_store(rnn_store) as store:
+        rows = store.query("path_statistics", parameter="decoder.bias").to_arrow_table().to_pylist()
+    assert {(row["paths"], row["statistics"]) for row in rows} == {(None, "not recorded: dump with --statistics")}
 
 
 def test_path_statistics_of_the_loss_and_of_nothing(methods: Store) -> None:

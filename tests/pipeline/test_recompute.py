@@ -19,7 +19,7 @@ from pipeline.recompute import recorded_edges
 from pipeline.sources import OpenedModel, Samples, read_samples
 from queries import Store, StoreError, open_store
 from queries.names import find_vertex
-from queries.paths_found import Paths
+from queries.paths import Paths
 
 START = "rnn.weight_hh_l0[2,1]"
 BOTH = ("product", "soft")
@@ -152,6 +152,28 @@ def test_the_sample_recorded_again(
     assert found.certain
     assert len(found) == 50
     assert found.summary["product"].to_pylist() == pytest.approx(wanted.summary["product"].to_pylist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("asked", [{"k": 50}, {"k": 50, "by": "share"}, {"k": 1, "by": "share", "through": "rnn.l1.cell"}])
+def test_a_store_of_another_method_and_the_sample_recorded_again(
+    lstm: OpenedModel,
+    sentences: Samples,
+    complete: Store,
+    models_file: Path,
+    sentences_file: Path,
+    tmp_path: Path,
+    asked: dict[str, object],
+) -> None:
+    dump(lstm.traced, sentences, tmp_path / "store", Settings())
+    with open_store(tmp_path / "store") as store:
+        more = recorded_edges(store, 1, f"{models_file}:lstm", sentences_file)
+        for start in (START, "rnn.l0.hidden.t1.Mul[0,3]"):
+            found = store.k_best(start, 1, more=more, **asked)  # type: ignore[arg-type]
+            wanted = complete.k_best(start, 1, **asked)  # type: ignore[arg-type]
+            assert found.certain
+            assert found.hops.equals(wanted.hops)
+            for name in ("product", "probability"):
+                assert found.summary[name].to_pylist() == pytest.approx(wanted.summary[name].to_pylist(), rel=1e-9)
 
 
 def test_a_store_without_gradients_of_parameters(

@@ -114,7 +114,8 @@ def test_a_path_is_one_trace_that_passes(drawn: Store) -> None:
 def test_starts_without_paths(drawn: Store) -> None:
     loss = drawn.k_best("loss")
     assert (len(loss), len(loss[0]), loss.summary["product"].to_pylist()) == (1, 0, [1.0])
-    assert len(drawn.k_best("emb.weight[2,0]")) == 0  # absent
+    absent = drawn.k_best("emb.weight[2,0]")
+    assert (len(absent), absent.note) == (0, "emb.weight[2,0] has no edge in this sample")
     assert drawn.k_best("lstm.weight[1,1]").note == (
         "no paths have a product other than 0; the gradient is 0, so paths have no share of it"
     )
@@ -164,6 +165,7 @@ def test_how_paths_look(drawn: Store) -> None:
         ({"through": list("1234567")}, "6 components and vertices at most, got 7"),
         ({"to": 99}, "99 is no vertex of graph 0"),
         ({"to": "emb.weight[0,0]"}, "no path leads from"),
+        ({"to": "emb.weight[1,0]"}, r"no path leads from emb.weight\[0,0\] to emb.weight\[1,0\]"),
     ],
 )
 def test_wrong_questions(drawn: Store, asked: dict[str, object], message: str) -> None:
@@ -172,7 +174,7 @@ def test_wrong_questions(drawn: Store, asked: dict[str, object], message: str) -
 
 
 def test_a_store_without_the_method_and_without_all_edges(drawn_parameters: Store) -> None:
-    with pytest.raises(StoreError, match=r"method 'product'.*greedy only.*--method product, or with --detail all"):
+    with pytest.raises(StoreError, match=r"method 'product'.*greedy only.*--method product or --detail all"):
         drawn_parameters.k_best("emb.weight[0,0]")
     with pytest.raises(StoreError, match="--method soft"):
         drawn_parameters.k_best("emb.weight[0,0]", by="share")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from queries.exact import ONE, Exact
 from queries.graph import Graph, Node
 from queries.k_best import Answer
-from queries.paths_found import Paths
+from queries.paths import Paths
 
 if TYPE_CHECKING:
     from queries.reader import StoreReader
@@ -54,7 +54,10 @@ def describe(asked: Asked, answer: Answer, has_probabilities: bool, notes: list[
     vertices = [np.array([start, *back[answer.edges.dst[path]]], np.int64) for path in rows]
     seen = _seen(asked, np.unique(np.concatenate([[start, asked.goal], *vertices])))
     gradient = seen.gradient_of(start)
-    notes = [*notes, *_notes(asked, gradient, has_probabilities)]
+    if start < graph.n_parameters and not (answer.edges.src == 0).any():
+        notes = [f"{graph.vertex_name(start)} has no edge in this sample"]
+    else:
+        notes = [*notes, *_notes(asked, gradient, has_probabilities)]
     hops = _hops(answer, rows, vertices, seen)
     return Paths(
         graph.vertex_name(start),
