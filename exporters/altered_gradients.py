@@ -43,7 +43,7 @@ def blaming(altered: list[str]) -> Iterator[None]:
         if not altered:
             raise
         raise SampleError(
-            f"torch alters the gradients of tokens in this sample by padding_idx or scale_grad_by_freq of the embedding "
-            f"{altered[0]!r}: they are not those of the loss ({error.difference}). Leave such samples out, or build the "
-            "embedding without."
+            f"padding_idx or scale_grad_by_freq of the embedding {altered[0]!r} makes torch alter gradients of tokens "
+            f"in this sample, so that they are not those of the loss: {error.difference}. Leave such samples out, or "
+            "build the embedding without."
         ) from error

@@ -187,6 +187,6 @@ def _check_complete(recording: Recording, gradients: Mapping[str, Tensor]) -> No
 
 
 def compare_loss(recording: Recording, loss: float, tolerance: float) -> None:
-    """Raise ExportDifferenceError when the export's loss differs from torch's, over |loss| or 1, by more than `tolerance`."""
+    """Raise ExportDifferenceError when the losses differ by more than `tolerance`, over torch's |loss| or 1."""
     if not abs(recording.loss - loss) <= tolerance * max(1.0, abs(loss)):
         raise ExportDifferenceError(f"the loss is {recording.loss:.9g}, torch's is {loss:.9g}")

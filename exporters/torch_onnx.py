@@ -75,7 +75,7 @@ def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy. Tensors computed from parameters, such as torch.nn.utils.weight_norm keeps, are copied as numbers."""
+    """A deep copy. Tensors computed from parameters, which torch.nn.utils.weight_norm keeps, are copied as numbers."""
     kept = [x for module in model.modules() for x in vars(module).values() if isinstance(x, Tensor) and not x.is_leaf]
     try:
         return copy.deepcopy(model, {id(x): x.detach().clone() for x in kept})
