@@ -1,4 +1,4 @@
-"""`hf:PATH`: GPT-2, OPT, BERT, Llama, BART and T5 from random small configurations, saved with a tokenizer and loaded back."""
+"""`hf:PATH`: random small configurations of several shapes, saved with a tokenizer and loaded back."""
 
 from __future__ import annotations
 
