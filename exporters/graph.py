@@ -21,7 +21,7 @@ from exporters.loops import ONCE, Repetition, dependencies, repetitions
 from exporters.models import ModelError, SampleError
 from exporters.norms import norm_roles
 from exporters.onnx_values import Axes, attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
-from exporters.operators.registry import PRIMITIVES, is_known
+from exporters.operators.registry import PRIMITIVES, is_known, variant
 from exporters.tape import Label, Tape, Value
 from exporters.texts import Text, symbols
 from exporters.token_axes import STEP, axis_names
@@ -241,9 +241,10 @@ class _Reader:
 
     def _node(self, node: onnx.NodeProto, module: str) -> Node:
         op_type = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+        attributes = {a.name: self._attribute(a, module) for a in node.attribute}
+        op_type = variant(op_type, attributes.get("reduction", "none"))
         if not is_known(op_type):
             self._unknown.append((op_type, node.name or node.output[0], module))
-        attributes = {a.name: self._attribute(a, module) for a in node.attribute}
         return Node(op_type, tuple(node.input), tuple(node.output), attributes, module)
 
     def _attribute(self, attribute: onnx.AttributeProto, module: str) -> Any:

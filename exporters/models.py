@@ -14,6 +14,19 @@ class ModelError(Exception):
     """A model cannot be used as given. The message says what was got, what was wanted, and what to do."""
 
 
+class ExportDifferenceError(ModelError):
+    """The exported model computes something else than torch; `difference` says what, in one sentence."""
+
+    def __init__(self, difference: str) -> None:
+        self.difference = difference
+        super().__init__(
+            f"the exported model is not the model that was given: {difference}. The export lost or changed an "
+            "operation; known causes are detach() and torch.no_grad() within forward, gradients of one's own "
+            "(autograd.Function, hooks), label_smoothing in cross_entropy, dropout outside nn.Dropout, a state that "
+            "forward changes, and in-place changes of inputs."
+        )
+
+
 class SampleError(Exception):
     """One sample cannot be used (an empty line, an index out of range). Other samples are not affected."""
 

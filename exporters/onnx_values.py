@@ -40,9 +40,9 @@ def attribute_of(attribute: onnx.AttributeProto, dtype: torch.dtype, base: str) 
     if attribute.type == onnx.AttributeProto.TENSOR:
         return tensor_of(value, dtype, base)
     if attribute.type == onnx.AttributeProto.FLOAT:
-        return _as_written(value)
+        return as_written(value)
     if attribute.type == onnx.AttributeProto.FLOATS:
-        return [_as_written(v) for v in value]
+        return [as_written(v) for v in value]
     if attribute.type == onnx.AttributeProto.STRING:
         return bytes(value).decode()
     if attribute.type == onnx.AttributeProto.STRINGS:
@@ -50,7 +50,7 @@ def attribute_of(attribute: onnx.AttributeProto, dtype: torch.dtype, base: str) 
     return list(value) if isinstance(value, Sequence) or attribute.type >= onnx.AttributeProto.FLOATS else value
 
 
-def _as_written(value: float) -> float:
+def as_written(value: float) -> float:
     """The number that somebody wrote: ONNX keeps 1e-5 as a float32, 9.99999974e-06, which float64 can tell apart."""
     return float(str(np.float32(value)))
 

@@ -266,13 +266,25 @@ def _numbers(value: Value) -> Tensor:
 
 
 def _check_attributes(op_type: str, compute: Any, attributes: dict[str, Any]) -> None:
-    """Refuse an attribute that the rule would not read: ignoring it would give silently wrong numbers."""
+    """Refuse an attribute left out that the rule needs, and one that it would not read: numbers would be wrong."""
+    missing = sorted(_required_attributes(compute) - set(attributes))
+    if missing:
+        raise ModelError(f"operator {op_type} has no attribute {', '.join(missing)}, which it needs")
     if not attributes:
         return
     accepted = _accepted_attributes(compute)
     unread = sorted(set(attributes) - accepted) if accepted is not None else []
     if unread:
         raise ModelError(f"operator {op_type} has attribute {', '.join(unread)}, which its rule does not read")
+
+
+@cache
+def _required_attributes(compute: Any) -> set[str]:
+    try:
+        parameters = inspect.signature(compute).parameters.values()
+    except ValueError:
+        return set()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
 
 
 @cache

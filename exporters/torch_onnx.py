@@ -28,8 +28,15 @@ from exporters.precision import run_in_precision
 from exporters.torch_recurrent import TRANSLATIONS as RECURRENT
 from exporters.torch_recurrent import recurrent_layers_whole
 from exporters.torch_scalars import TRANSLATIONS as SCALARS
+from exporters.torch_scalars import widen_numbers
 
 OPSET = 20
+_TALKATIVE = (
+    "torch.onnx",
+    "torch.onnx._internal.exporter._registration",
+    "torch.fx.experimental.symbolic_shapes",
+    "onnxscript.optimizer._constant_folding",
+)
 
 # what to do about an error of the exporter that has these words in it
 _ADVICE = {
@@ -59,12 +66,21 @@ class Exported:
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
-    model = copy.deepcopy(model).to(dtype).eval()
+    model = _copied(model).to(dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     if dtype == torch.float64:
         run_in_precision(model, dtype)
     return model
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy. Tensors computed from parameters, which torch.nn.utils.weight_norm keeps, are copied as numbers."""
+    kept = [x for module in model.modules() for x in vars(module).values() if isinstance(x, Tensor) and not x.is_leaf]
+    try:
+        return copy.deepcopy(model, {id(x): x.detach().clone() for x in kept})
+    except Exception as error:  # whatever a user's model holds
+        raise ModelError(f"the model cannot be copied (copy.deepcopy): {_reason(error)}") from error
 
 
 def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = True) -> Exported:
@@ -151,8 +167,8 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns and prints about its own internals; its errors are raised all the same."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter._registration")]
+    """Exporter and optimiser warn and print about their own internals; their errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
@@ -198,10 +214,12 @@ def _fold(model: ir.Model) -> None:
     for value in hidden:
         value.const_value = None  # a rewriting rule drops biases that it sees to be zero
     passes.InlinePass()(model)
-    for _ in range(2):
-        fold_constants(model, onnx_shape_inference=True)
-        rewriter.RewritePass(rewriter._DEFAULT_REWRITE_RULES)(model)
-        passes.RemoveUnusedNodesPass()(model)
+    widen_numbers(model)
+    with _quiet():
+        for _ in range(2):
+            fold_constants(model, onnx_shape_inference=True)
+            rewriter.RewritePass(rewriter._DEFAULT_REWRITE_RULES)(model)
+            passes.RemoveUnusedNodesPass()(model)
     del graph.inputs[n_inputs:]
     for value, tensor in zip(hidden, tensors, strict=True):
         value.const_value = tensor

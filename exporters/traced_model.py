@@ -14,6 +14,7 @@ import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
+from exporters.altered_gradients import altered_gradients, blaming
 from exporters.graph import read_graph
 from exporters.models import ModelError, SampleError
 from exporters.recorder import NO_TOKENS, Recorder, Recording, compare_gradients, compare_loss
@@ -99,7 +100,19 @@ class TorchModel:
         tokens = Tokens(n_tokens, first_token)
         if shapes in self._of_shape:
             return self._compared(self._of_shape[shapes], inputs, tokens, parameter_gradients)
-        reference = self._reference(inputs)
+        with altered_gradients(self._module) as altered:
+            reference = self._reference(inputs)
+        with blaming(altered):
+            return self._of_new_shape(shapes, inputs, tokens, reference)
+
+    def _of_new_shape(
+        self,
+        shapes: Shapes,
+        inputs: Mapping[str, Tensor],
+        tokens: Tokens,
+        reference: tuple[float, dict[str, Tensor]],
+    ) -> Recording:
+        """A recording by the first export that fits, or by one made for this shape."""
         for recorder in self._recorders:
             try:
                 recording = self._checked(recorder, inputs, tokens, reference)
@@ -137,26 +150,34 @@ class TorchModel:
         """torch's own loss and parameter gradients."""
         output = self._forward(inputs)
         parameters = dict(self._module.named_parameters())
-        found = torch.autograd.grad(
-            output.reshape(()), list(parameters.values()), allow_unused=True, materialize_grads=True
-        )
+        try:
+            found = torch.autograd.grad(
+                output.reshape(()), list(parameters.values()), allow_unused=True, materialize_grads=True
+            )
+        except Exception as error:  # such as an activation changed in place, or a backward of the user's own
+            raise ModelError(f"torch's own backward of this model failed: {_first_line(error)}") from error
         return float(output.detach()), dict(zip(parameters, found, strict=True))
 
     def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         try:
             output = self._module(**inputs)
         except Exception as error:  # whatever a user's model raises
-            reason = (str(error).splitlines() or [""])[0]
-            raise SampleError(f"the model's forward failed on this sample: {reason or type(error).__name__}") from error
+            raise SampleError(f"the model's forward failed on this sample: {_first_line(error)}") from error
         return check_scalar(output)
 
     def _compared(
         self, recorder: Recorder, inputs: Mapping[str, Tensor], tokens: Tokens, parameter_gradients: bool
     ) -> Recording:
-        """A recording whose loss is torch's: ONNX accepts some inputs that torch refuses, such as an index of -1."""
-        recording = recorder.record(inputs, *tokens, parameter_gradients=parameter_gradients)
-        with torch.no_grad():
+        """A recording whose loss is torch's: ONNX accepts some inputs that torch refuses, such as an index of -1.
+
+        Gradients that torch alters for some samples only are compared too.
+        """
+        with torch.no_grad(), altered_gradients(self._module) as altered:
             loss = float(self._forward(inputs))
+        if altered:
+            with blaming(altered):
+                return self._checked(recorder, inputs, tokens, self._reference(inputs))
+        recording = recorder.record(inputs, *tokens, parameter_gradients=parameter_gradients)
         if math.isfinite(loss) or recording.is_finite():
             compare_loss(recording, loss, TOLERANCE[self._dtype])
         return recording
@@ -233,6 +254,10 @@ class OnnxModel:
     def fingerprint(self) -> str:
         """See TracedModel."""
         return _fingerprint(self.model, self._recorder.graph.parameters)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _fingerprint(model: onnx.ModelProto, tensors: Mapping[str, Tensor]) -> str:

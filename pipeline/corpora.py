@@ -116,12 +116,18 @@ def _read(path: Path, built_in: Sequence[str]) -> str:
         raise CorpusError(f"the corpus {path} cannot be read: {error.strerror}. Give a text file.") from error
 
 
+def _lines(path: Path, built_in: Sequence[str]) -> list[str]:
+    """Lines end at line feeds only: real text has other separators within its sentences."""
+    text = _read(path, built_in).removesuffix("\n")
+    return [line.removesuffix("\r") for line in text.split("\n")] if text else []
+
+
 def _text_lines(name: str) -> list[str]:
     return sentences_of_text(_read(Path(name), [PYTHON_DOCS, AGREEMENT]))
 
 
 def _filled_lines(name: str, built_in: Sequence[str]) -> list[str]:
-    return [line for line in _read(Path(name), built_in).splitlines() if line.strip()]
+    return [line for line in _lines(Path(name), built_in) if line.strip()]
 
 
 def _pairs(name: str) -> list[str]:
@@ -131,7 +137,7 @@ def _pairs(name: str) -> list[str]:
     files = name.split(",")
     if len(files) != 2:
         raise CorpusError(f"the corpus {name} names {len(files)} files; a pair is source,target.")
-    sides = [_read(Path(file), [TRANSLATION]).splitlines() for file in files]
+    sides = [_lines(Path(file), [TRANSLATION]) for file in files]
     if len(sides[0]) != len(sides[1]):
         lengths = " and ".join(f"{file} has {len(side)} lines" for file, side in zip(files, sides, strict=True))
         raise CorpusError(f"{lengths}; parallel files have as many lines, each the translation of the other's.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from exporters.lowering.softmax import log_softmax, log_sum_exp, shifted
+from exporters.models import ModelError
 from exporters.operators.registry import composite
 from exporters.tape import Tape, Value
 
@@ -50,7 +51,15 @@ def negative_log_likelihood(
 
 
 def _pick(tape: Tape, scores: Value, labels: Value, ignore_index: int | None) -> Value:
-    """The labels' scores, N x D1 x ...; an ignored position repeats class 0 and is weighted with 0 later."""
+    """The labels' scores, N x D1 x ...; an ignored position repeats class 0 and is weighted with 0 later.
+
+    Raises ModelError for labels that are probabilities: ONNX's losses have none, though torch exports them so.
+    """
+    if labels.data.is_floating_point():
+        raise ModelError(
+            "cross_entropy with probabilities as targets cannot be exported: ONNX's loss wants the numbers of classes. "
+            "Write -(targets * scores.log_softmax(1)).sum(1).mean()"
+        )
     index = tape.constant(torch.where(_kept(labels.data, ignore_index), labels.data, 0).unsqueeze(1))
     return tape("Squeeze", tape("GatherElements", scores, index, axis=1), tape.integers([1]))
 

@@ -165,7 +165,7 @@ def rnn(
     lengths: Value | None = None,
     initial_h: Value | None = None,
     *,
-    hidden_size: int,
+    hidden_size: int | None = None,
     direction: str = "forward",
     activations: list[str] | None = None,
     clip: float | None = None,
@@ -173,11 +173,11 @@ def rnn(
 ) -> list[Value]:
     """h_t = f((x_t W^T + Wb) + (h_{t-1} R^T + Rb)). Role: `hidden`."""
     _refuse_clip("RNN", clip)
-    setting = _setting("RNN", activations, ["Tanh"], hidden_size, direction, layout)
+    setting = _setting("RNN", activations, ["Tanh"], hidden_size or r.shape[2], direction, layout)
     _check_lengths("RNN", lengths, x.shape[layout])
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
-        (gate,) = _gates(tape, ["hidden"], w, r, bias, d, hidden_size)
+        (gate,) = _gates(tape, ["hidden"], w, r, bias, d, setting.hidden_size)
         h = _initial(tape, initial_h, d, x.shape[1], setting)
 
         def step(x_t: Value) -> Value:
@@ -207,7 +207,7 @@ def lstm(
     initial_c: Value | None = None,
     peepholes: Value | None = None,
     *,
-    hidden_size: int,
+    hidden_size: int | None = None,
     direction: str = "forward",
     activations: list[str] | None = None,
     clip: float | None = None,
@@ -218,12 +218,12 @@ def lstm(
     _refuse_clip("LSTM", clip)
     if input_forget or peepholes is not None:
         raise ModelError("operator LSTM with input_forget or peepholes is not supported")
-    setting = _setting("LSTM", activations, ["Sigmoid", "Tanh", "Tanh"], hidden_size, direction, layout)
+    setting = _setting("LSTM", activations, ["Sigmoid", "Tanh", "Tanh"], hidden_size or r.shape[2], direction, layout)
     _check_lengths("LSTM", lengths, x.shape[layout])
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
         names = ["input_gate", "output_gate", "forget_gate", "cell_gate"]
-        gates = {gate.name: gate for gate in _gates(tape, names, w, r, bias, d, hidden_size)}
+        gates = {gate.name: gate for gate in _gates(tape, names, w, r, bias, d, setting.hidden_size)}
         f, g, squash = setting.activations[3 * d : 3 * d + 3]
         h = _initial(tape, initial_h, d, x.shape[1], setting)
         c = _initial(tape, initial_c, d, x.shape[1], setting)
@@ -259,7 +259,7 @@ def gru(
     lengths: Value | None = None,
     initial_h: Value | None = None,
     *,
-    hidden_size: int,
+    hidden_size: int | None = None,
     direction: str = "forward",
     activations: list[str] | None = None,
     clip: float | None = None,
@@ -268,12 +268,12 @@ def gru(
 ) -> list[Value]:
     """Roles: `reset_gate`, `update_gate`, `new_gate`, `hidden` (h_t)."""
     _refuse_clip("GRU", clip)
-    setting = _setting("GRU", activations, ["Sigmoid", "Tanh"], hidden_size, direction, layout)
+    setting = _setting("GRU", activations, ["Sigmoid", "Tanh"], hidden_size or r.shape[2], direction, layout)
     _check_lengths("GRU", lengths, x.shape[layout])
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
         names = ["update_gate", "reset_gate", "new_gate"]
-        gates = {gate.name: gate for gate in _gates(tape, names, w, r, bias, d, hidden_size)}
+        gates = {gate.name: gate for gate in _gates(tape, names, w, r, bias, d, setting.hidden_size)}
         f, g = setting.activations[2 * d : 2 * d + 2]
         h = _initial(tape, initial_h, d, x.shape[1], setting)
 

@@ -131,20 +131,35 @@ def _gather_nd(x: Tensor, index: Tensor, *, batch_dims: int = 0) -> Tensor:
     return x[tuple(batch + parts)]
 
 
+def places_of_elements(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Where in the flattened `x` ScatterElements puts each update: int64, of the index's shape."""
+    numbers = torch.arange(x.numel()).reshape(x.shape)
+    index = _wrapped(index, x.shape[axis]).to(torch.int64)
+    inside = tuple(slice(None) if a == axis % x.dim() else slice(n) for a, n in enumerate(index.shape))
+    return numbers[inside].gather(axis, index)
+
+
+def places_of_slices(x: Tensor, index: Tensor) -> Tensor:
+    """Where in the flattened `x` ScatterND puts each element of its updates: int64, of the updates' shape."""
+    parts = tuple(_wrapped(index[..., i], x.shape[i]) for i in range(index.shape[-1]))
+    return torch.arange(x.numel()).reshape(x.shape)[parts]
+
+
 def _scatter_elements(x: Tensor, index: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none") -> Tensor:
-    _refuse_reduction("ScatterElements", reduction)
-    return x.scatter(axis, _wrapped(index, x.shape[axis]), updates)
+    return _scattered(x, updates, places_of_elements(x, index, axis), reduction)
 
 
 def _scatter_nd(x: Tensor, index: Tensor, updates: Tensor, *, reduction: str = "none") -> Tensor:
-    _refuse_reduction("ScatterND", reduction)
-    parts = tuple(_wrapped(index[..., i], x.shape[i]) for i in range(index.shape[-1]))
-    return x.index_put(parts, updates)
+    return _scattered(x, updates, places_of_slices(x, index), reduction)
 
 
-def _refuse_reduction(name: str, reduction: str) -> None:
+def _scattered(x: Tensor, updates: Tensor, places: Tensor, reduction: str) -> Tensor:
     if reduction != "none":
-        raise NotImplementedError(f"{name} with reduction={reduction!r} adds values up: only 'none' is a copy")
+        raise NotImplementedError(f"there is no reduction={reduction!r}")
+    at = places.reshape(-1)
+    if len(torch.unique(at)) < len(at):
+        raise ValueError("the same element is written twice, and which value stays is left open")
+    return x.reshape(-1).scatter(0, at, updates.reshape(-1)).reshape(x.shape)
 
 
 def _where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -43,6 +43,12 @@ def is_known(op_type: str) -> bool:
     return op_type in PRIMITIVES or op_type in WITHOUT_GRADIENT or op_type in COMPOSITES
 
 
+def variant(op_type: str, reduction: str) -> str:
+    """The name of a rule: a scatter that adds values up is no copy, and known as `ScatterElements.add`."""
+    name = f"{op_type}.{reduction}"
+    return name if name in COMPOSITES else op_type
+
+
 def primitive(name: str, kind: Kind, compute: Compute, repeats: Compute | None = None) -> None:
     """Register the primitive operator `name`."""
     _refuse_duplicate(name)

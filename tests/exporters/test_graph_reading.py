@@ -237,8 +237,7 @@ def test_attributes_that_no_rule_reads(changed: NodeProto) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (node("ScatterND", ["w", "index", "x"], ["y"], reduction="add"), "reduction='add'"),
-        (node("ScatterElements", ["w", "index", "x"], ["y"], reduction="max"), "reduction='max'"),
+        (node("ScatterND", ["w", "index", "x"], ["y"], reduction="mean"), "reduction='mean'"),
         (node("Dropout", ["x", "", "yes"], ["y"]), "training mode"),
     ],
 )
@@ -246,6 +245,11 @@ def test_what_would_be_no_copy(changed: NodeProto, words: str) -> None:
     arrays = {"w": WEIGHT.astype(np.float32), "index": np.array([[0]]), "yes": np.array(True)}
     with pytest.raises(ModelError, match=rf"operator {changed.op_type} 'y'.*{words}"):
         record(model(summed(changed), initializers=arrays))
+
+
+def test_an_attribute_that_a_rule_needs() -> None:
+    with pytest.raises(ModelError, match="operator Concat has no attribute axis"):
+        record(model(summed(node("Concat", ["w", "x"], ["y"]))))
 
 
 # Samples

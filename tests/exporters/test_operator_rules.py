@@ -9,6 +9,7 @@ import lowering_cases
 import numpy as np
 import primitive_cases
 import pytest
+import scatter_cases
 import torch
 from operator_cases import Case
 from taped import all_edges, composed_jacobian, derivative_matrix, finish, leaf, operator_of, weighted_sum
@@ -17,7 +18,7 @@ from exporters.conservation import conservation_error
 from exporters.operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT
 from exporters.tape import Tape
 
-TABLES = (primitive_cases, composite_cases, lowering_cases, attention_cases, control_flow_cases)
+TABLES = (primitive_cases, composite_cases, lowering_cases, attention_cases, control_flow_cases, scatter_cases)
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 OUTPUTS = [(case, number) for case in CASES for number in range(case.n_outputs)]
 # what the reference rounds to float32 on the way, whatever the type of its input

@@ -150,6 +150,13 @@ def test_parallel_files_plain_and_gzipped(tmp_path: Path) -> None:
     assert len(corpus.held_out) == 2
 
 
+def test_parallel_files_have_the_lines_of_line_feeds(tmp_path: Path) -> None:
+    (tmp_path / "en").write_bytes("A\u2028cat.\r\nTwo\x85dogs.\r\n".encode() * 10)
+    (tmp_path / "fr").write_bytes(b"Un chat.\nDeux chiens.\n" * 10)
+    corpus = load_corpus(f"{tmp_path / 'en'},{tmp_path / 'fr'}", PAIRS)
+    assert corpus.train[:2] == ["a cat .\tun chat .", "two dogs .\tdeux chiens ."]
+
+
 def test_pairs_and_labels_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text("A cat.\tUn chat.\n" * 10)
     assert load_corpus(str(tmp_path / "pairs.tsv"), PAIRS).train[0] == "a cat .\tun chat ."

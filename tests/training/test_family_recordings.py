@@ -75,23 +75,3 @@ def test_every_choice(case: int) -> None:
 @pytest.mark.parametrize("case", FIRST, ids=[IDS[i] for i in FIRST])
 def test_float32(case: int) -> None:
     recorded(case, torch.float32, 1)
-
-
-@pytest.mark.parametrize("name", ["lstm_lm", "transformer_lm"])
-def test_a_batch_of_one_length_is_its_samples(name: str) -> None:
-    """The loss is a mean over words, so that a batch of two has the mean of their gradients, each path at half size."""
-    tried = trial(name, dict(CASES)[name])
-    encoded = [tried.encode(line) for line in tried.lines]
-    first = encoded[0]
-    second = next(e for e in encoded[1:] if len(e.tokens) == len(first.tokens) and e.tokens != first.tokens)
-    model = TorchModel(tried.model, torch.float64)
-    alone = [model.record(e.inputs, len(e.tokens)) for e in (first, second)]
-    joined = {key: torch.cat([first.inputs[key], second.inputs[key]]) for key in first.inputs}
-    batch = model.record(joined, len(first.tokens))
-    n = batch.n_parameters
-    mean = (alone[0].gradients[:n] + alone[1].gradients[:n]) / 2
-    assert batch.gradients[:n] == pytest.approx(mean, rel=1e-9, abs=1e-14)
-    assert batch.loss == pytest.approx((alone[0].loss + alone[1].loss) / 2, rel=1e-12)
-    assert batch.n_vertices - n == pytest.approx(2 * (alone[0].n_vertices - n), abs=1)  # one loss instead of two
-    halves = np.sort(np.concatenate([r.gradients[n:-1] for r in alone]) / 2)
-    assert np.sort(batch.gradients[n:-1]) == pytest.approx(halves, rel=1e-9, abs=1e-14)
