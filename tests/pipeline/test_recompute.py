@@ -154,7 +154,10 @@ def test_the_sample_recorded_again(
     assert found.summary["product"].to_pylist() == pytest.approx(wanted.summary["product"].to_pylist(), rel=1e-6)
 
 
-@pytest.mark.parametrize("asked", [{"k": 50}, {"k": 50, "by": "share"}, {"k": 1, "by": "share", "through": "rnn.l1.cell"}])
+ASKED = [{"k": 50}, {"k": 50, "by": "share"}, {"k": 1, "by": "share", "through": "rnn.l1.cell"}]
+
+
+@pytest.mark.parametrize("asked", ASKED)
 def test_a_store_of_another_method_and_the_sample_recorded_again(
     lstm: OpenedModel,
     sentences: Samples,
