@@ -74,6 +74,7 @@ def _listed_graphs(manifest: Manifest) -> str:
 
 def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
     # The order matters: once external access is off, the list of folders cannot be changed.
+    connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
     spill = Path(tempfile.gettempdir()) / f"gradtrace-{os.getpid()}"
     connection.execute(f"set temp_directory = {quote(str(spill))}")
     connection.execute("set python_enable_replacements = false")
