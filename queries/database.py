@@ -74,7 +74,6 @@ def _listed_graphs(manifest: Manifest) -> str:
 
 def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
     # The order matters: once external access is off, the list of folders cannot be changed.
-    connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
     spill = Path(tempfile.gettempdir()) / f"gradtrace-{os.getpid()}"
     connection.execute(f"set temp_directory = {quote(str(spill))}")
     connection.execute("set python_enable_replacements = false")
@@ -89,6 +88,7 @@ def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     Raises StoreError when a file cannot be read or lacks a column.
     """
     connection = duckdb.connect()
+    connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
     with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
             connection.execute(_view(store, manifest, table))
