@@ -154,6 +154,7 @@ def test_long_queries_print_no_progress_among_the_rows(
     assert "%" in capfd.readouterr().out  # what DuckDB does by itself
     monkeypatch.setattr(duckdb, "connect", impatient)
     store = open_store(drawn_path)
+    assert store.connection
     capfd.readouterr()  # of the statement that forbids it
     assert store.rows(SLOW).num_rows == store.sql(SLOW).to_arrow_table().num_rows == len(store.fetch(SLOW)) == 1
     assert capfd.readouterr() == ("", "")
