@@ -88,6 +88,7 @@ def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     Raises StoreError when a file cannot be read or lacks a column.
     """
     connection = duckdb.connect()
+    connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
     with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
             connection.execute(_view(store, manifest, table))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from drawing import edit_manifest, write_store
 from drawn_cell import drawn_samples
@@ -134,6 +135,29 @@ def test_settings_are_locked(drawn: Store) -> None:
     with pytest.raises(StoreError):
         drawn.sql("from query('set enable_external_access = true')")
     assert drawn.sql("select current_setting('enable_external_access')").fetchall() == [(False,)]
+
+
+SLOW = "select count(*) from range(3000) as a, range(3000) as b where (a.range * b.range) % 7 = 1"
+
+
+def test_long_queries_print_no_progress_among_the_rows(
+    drawn_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    connect = duckdb.connect
+
+    def impatient() -> duckdb.DuckDBPyConnection:
+        connection = connect()
+        connection.execute("set progress_bar_time = 0")
+        return connection
+
+    impatient().sql(SLOW).fetchall()
+    assert "%" in capfd.readouterr().out  # what DuckDB does by itself
+    monkeypatch.setattr(duckdb, "connect", impatient)
+    store = open_store(drawn_path)
+    assert store.connection
+    capfd.readouterr()  # of the statement that forbids it
+    assert store.rows(SLOW).num_rows == store.sql(SLOW).to_arrow_table().num_rows == len(store.fetch(SLOW)) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
