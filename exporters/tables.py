@@ -44,6 +44,11 @@ class GraphIndex:
     tensor_of: NDArray[np.int32]
     node_of: NDArray[np.int32]
 
+    @property
+    def nbytes(self) -> int:
+        """Its size in memory."""
+        return self.tensor_of.nbytes + self.node_of.nbytes
+
 
 def index_graph(recording: Recording, graph: int) -> GraphIndex:
     """The index of a recording's graph."""

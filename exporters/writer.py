@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from io import BytesIO
@@ -39,6 +41,8 @@ WHOLE_SAMPLE = 1 << 21
 PART = "part-0.parquet"
 TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too
 _IDS = ("src", "dst", "vertex")
+_AHEAD = 256 << 20  # bytes of rows that may wait to be written while the next are computed
+_TO_DISK = 32 << 20  # bytes of a file that are sent to the disk at once: sent all at the end, they are waited for
 _LOCK = ".lock"
 _BEFORE_MANIFEST = (_LOCK, f".{MANIFEST}{TEMPORARY}")  # all that a dump killed at its very beginning leaves
 
@@ -161,7 +165,10 @@ class StoreWriter:
 
 
 class ShardWriter:
-    """The open Parquet files of one shard, one per table that has rows, under names that no other attempt uses."""
+    """The open Parquet files of one shard, one per table that has rows, under names that no other attempt uses.
+
+    A thread writes them, in the order of the calls, while the caller computes the next rows.
+    """
 
     def __init__(self, folder: Path, number: int, dtype: str, row_group: int = ROW_GROUP) -> None:
         self._folder = folder
@@ -170,18 +177,40 @@ class ShardWriter:
         self._dtype = dtype
         self._open: dict[str, tuple[Path, IO[bytes], pq.ParquetWriter]] = {}
         self._rows: dict[str, int] = {}
+        self._on_disk: dict[str, int] = {}  # bytes of each file
         self._name = f"{PART}.{uuid4().hex[:12]}{TEMPORARY}"
+        self._thread = ThreadPoolExecutor(1, "gradtrace-writer")
+        self._waiting: deque[tuple[Future[None], int]] = deque()  # and their bytes
 
     def write(self, table: str, rows: pa.Table) -> None:
-        """Append rows, which must continue the table's order (schema.GRAIN)."""
+        """Append rows, which must continue the table's order (schema.GRAIN). They must not be changed afterwards.
+
+        An error in writing is raised by this call or a later one, `finish` at the latest.
+        """
+        self._waiting.append((self._thread.submit(self._write, table, rows), rows.nbytes))
+        self._await(_AHEAD)
+
+    def _await(self, left: int) -> None:
+        """Wait until no more than `left` bytes of rows wait to be written."""
+        while self._waiting and (left == 0 or sum(size for _, size in self._waiting) > left):
+            self._waiting.popleft()[0].result()
+
+    def _write(self, table: str, rows: pa.Table) -> None:
         schema = table_schema(table, self._dtype)
         if table not in self._open:
             self._open[table] = self._create(table, schema)
         self._open[table][2].write_table(rows.cast(schema), row_group_size=self._row_group)
         self._rows[table] = self._rows.get(table, 0) + rows.num_rows
+        file = self._open[table][1]
+        if file.tell() - self._on_disk.get(table, 0) > _TO_DISK:
+            file.flush()
+            os.fdatasync(file.fileno())
+            self._on_disk[table] = file.tell()
 
     def finish(self) -> dict[str, StoredFile]:
         """Flush and describe the files, which still have their temporary names; see `StoreWriter.enter`."""
+        self._await(0)
+        self._thread.shutdown()
         files = {}
         for table, (path, file, writer) in self._open.items():
             writer.close()
@@ -194,6 +223,7 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Remove everything that this shard wrote."""
+        self._thread.shutdown(cancel_futures=True)
         for path, file, writer in self._open.values():
             writer.is_open = False  # no footer, now or when it is collected: it may be what does not fit on the disk
             with suppress(OSError):  # as may be the last bytes

@@ -23,7 +23,7 @@ from pipeline.paths import Groups, default_components
 from queries.schema import GRAPH_TABLES
 
 _NUMBERED = ("graphs", "nodes", "tensors")  # tables with a column `graph`
-_KEPT = 4  # graphs whose index is kept: it has two numbers for every vertex
+_KEPT = 256 << 20  # bytes of the graphs' indices that are kept: two numbers for every vertex
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class ShardGraphs:
             if number is None:
                 number = self._numbers[mark] = len(self.known) + len(self.new)
                 self.new.append(NewGraph(mark, _graph_tables(recording, number, mark, self.model)))
-            if len(self._groups) == _KEPT:
-                self._groups.pop(next(iter(self._groups)))
             self._groups[mark] = Groups(self.partition, default_components(recording), index_graph(recording, number))
+            while len(self._groups) > 1 and sum(groups.index.nbytes for groups in self._groups.values()) > _KEPT:
+                self._groups.pop(next(iter(self._groups)))
         return self._groups[mark]
 
 
