@@ -56,7 +56,7 @@ def k_best(
 
     truncated: V; see `find_bounds`. more: gives all edges of vertices that are truncated
     """
-    at_most = k
+    at_most, before = k, 0
     while True:
         found = _search(vertices, edges, truncated, question, k, at_most, patient=more is not None)
         if not found.openings or len(found.paths) == k or more is None or at_most > MOST:
@@ -65,7 +65,9 @@ def k_best(
         edges = edges.with_all_edges_of(asked, more(asked))
         truncated = truncated.copy()
         truncated[asked] = False
-        at_most = 2 * at_most
+        if len(found.paths) <= 2 * before:  # mostly a round certifies many times more paths than the one before
+            at_most *= 2
+        before = len(found.paths)
     certain = found.exhausted or len(found.paths) == k
     products = [path.product for path in found.paths if path.product is not None]
     return Answer(edges, [path.rows for path in found.paths], products, found.exhausted, certain)
