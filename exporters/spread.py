@@ -19,6 +19,7 @@ from torch import Tensor
 from exporters import spread_kernels as kernels
 from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
+from exporters.threads import torch_threads_kept
 
 Floats = NDArray[Any]
 
@@ -48,6 +49,7 @@ class PathStatistics:
     log2_negative: Floats
 
 
+@torch_threads_kept()
 def contribution_spread(recording: Recording) -> Spread:
     """The sum of |contributions| of every vertex and the entropy of their shares, which says how sure greedy is."""
     with np.errstate(divide="ignore"):
@@ -61,6 +63,7 @@ def contribution_spread(recording: Recording) -> Spread:
     return found
 
 
+@torch_threads_kept()
 def path_statistics(recording: Recording) -> PathStatistics:
     """Number, sum, entropy and extremes of the products of all paths from every vertex to the loss."""
     paths, products = _nothing(recording), _nothing(recording)

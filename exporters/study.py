@@ -20,7 +20,7 @@ from exporters.best_table import BestEdges, Rows, Table
 from exporters.kernels import add_at
 from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
-from exporters.sweep import torch_threads_kept
+from exporters.threads import torch_threads_kept
 from exporters.uses import (
     Use,
     derivatives_of,

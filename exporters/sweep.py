@@ -13,13 +13,11 @@ uses of one (a recurrent weight at every step) wait to become one kernel call; u
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from exporters.best_table import BestEdges, Rows, Table
@@ -27,6 +25,7 @@ from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
 from exporters.spread import Spread, contribution_spread
 from exporters.tape import Call
+from exporters.threads import torch_threads_kept
 from exporters.uses import Use, matrix, one_below_the_other, operand, side_by_side, use_of
 
 Floats = NDArray[Any]
@@ -121,13 +120,3 @@ def _sweep(recording: Recording, keep: int, method: str, scores: _Scores) -> Bes
 def _targets(recording: Recording, call: Call) -> slice:
     first = first_vertex(recording.tape, call)
     return slice(first, first + call.output.data.numel())
-
-
-@contextmanager
-def torch_threads_kept() -> Iterator[None]:
-    """Parallel kernels change torch's number of threads, and with it the last bit of its sums."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -16,6 +16,7 @@ from exporters.edges import EdgeBlock
 from exporters.recorder import Recording
 from exporters.spread import PathStatistics, Spread
 from exporters.study import Norms
+from exporters.threads import torch_threads_kept
 
 Floats = NDArray[Any]
 Ints = NDArray[Any]
@@ -173,6 +174,7 @@ def _values(recording: Recording, chosen: Ints) -> Floats:
     return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
 
 
+@torch_threads_kept()
 def node_gradient_table(
     recording: Recording, index: GraphIndex, sample: int, of_parameters: Sequence[Norms] | None = None
 ) -> pa.Table:
