@@ -74,18 +74,31 @@ def _values(tensors: list[TapeTensor]) -> Floats:
     return values
 
 
+def _shapes(graph: Graph) -> list[tuple[str, torch.Size]]:
+    return [(name, data.shape) for name, data in graph.parameters.items()]
+
+
 class Recorder:
     """Records samples of one graph; the parameters and their vertices are shared by all recordings."""
 
-    def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
+    kept: Kept
+    _parameters: dict[str, tuple[Tensor, Tensor]]
+
+    def __init__(self, graph: Graph, dtype: torch.dtype, other: Recorder | None = None) -> None:
+        """other: of the same model, exported for another size: its parameters are shared, not held again."""
         self.graph = graph
         self.dtype = dtype
-        self._parameters: dict[str, tuple[Tensor, Tensor]] = {}
+        if other is not None and _shapes(other.graph) == _shapes(graph):
+            graph.parameters = other.graph.parameters
+            self._parameters, self.kept = other._parameters, other.kept
+            return
+        self._parameters = {}
         self.kept = Kept(sum(data.numel() for data in graph.parameters.values()))
         first = 0
         for name, data in graph.parameters.items():
             vertices = self.kept.vertices[first : first + data.numel()].reshape(data.shape)
-            self._parameters[name] = (data.detach().clone().requires_grad_(), vertices)
+            graph.parameters[name] = data.detach().clone().requires_grad_()
+            self._parameters[name] = (graph.parameters[name], vertices)
             first += data.numel()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:

@@ -205,7 +205,8 @@ class TorchModel:
         if self._first is None:
             self._first = exported.model
             self.aliases = exported.aliases
-        return Recorder(read_graph(exported.model, self._dtype, exported.parameters), self._dtype)
+        graph = read_graph(exported.model, self._dtype, exported.parameters)
+        return Recorder(graph, self._dtype, self._recorders[0] if self._recorders else None)
 
 
 class OnnxModel:

@@ -55,3 +55,19 @@ def test_uneven_repetitions_are_no_steps() -> None:
     assert Repetition(0, 3, ids).step([Text("ids", 1, 0, 3, "length")]) is None
     assert Repetition(0, 3, frozenset({"mask"})).step(three) is None
     assert ONCE.step([]) is None
+
+
+def test_exports_for_several_lengths_share_the_parameters() -> None:
+    torch.manual_seed(0)
+    module = Looped().double()
+    model = TorchModel(module, torch.float64)
+    recordings = [model.record({"input_ids": torch.arange(n)[None] % 7}, n) for n in (3, 4, 5)]
+    parameters = [[t.value.data for t in r.tape.tensors if t.kind == "parameter"] for r in recordings]
+    assert all(a is b for others in parameters[1:] for a, b in zip(parameters[0], others, strict=True))
+    assert recordings[0].kept is recordings[2].kept
+    twice = {name: 2 * x for name, x in module.state_dict().items()}
+    model.load(twice, "twice the weights")
+    module.load_state_dict(twice)
+    for n in (3, 4, 5):
+        ids = torch.arange(n)[None] % 7
+        assert abs(model.record({"input_ids": ids}, n).loss - float(module(ids).detach())) < 1e-12
