@@ -172,12 +172,12 @@ class TorchModel:
 
         Gradients that torch alters for some samples only are compared too.
         """
+        recording = recorder.record(inputs, *tokens, parameter_gradients=parameter_gradients)
         with torch.no_grad(), altered_gradients(self._module) as altered:
             loss = float(self._forward(inputs))
         if altered:
             with blaming(altered):
                 return self._checked(recorder, inputs, tokens, self._reference(inputs))
-        recording = recorder.record(inputs, *tokens, parameter_gradients=parameter_gradients)
         if math.isfinite(loss) or recording.is_finite():
             compare_loss(recording, loss, TOLERANCE[self._dtype])
         return recording
