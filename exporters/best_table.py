@@ -39,6 +39,12 @@ class BestEdges:
         nothing: NDArray[np.bool_] = self.score == (0 if self.method == "greedy" else -np.inf)
         return nothing
 
+    @property
+    def traced(self) -> Ints:
+        """The target of the traced edge of each vertex, -1 for a dead or absent one: V - first."""
+        nothing = 0 if self.method == "greedy" else -np.inf
+        return np.where(self.score[:, 0] == nothing, -1, self.target[:, 0])
+
     def behind(self, row: int, vertex: int) -> BestEdges:
         """The rows from `row` on, the first of which is that of `vertex`."""
         rest = (self.target[row:], self.slot[row:], self.derivative[row:], self.score[row:])
@@ -118,15 +124,13 @@ class Table:
         )
 
     def best(self, recording: Recording, method: str) -> BestEdges:
-        """The finished table."""
+        """The finished table, which takes the place of this one."""
         o = self.order
-        target, slot = kernels.decode_keys(self.key.reshape(-1), o.base, o.size, o.first_vertex)
-        target, slot = target.reshape(self.key.shape), slot.reshape(self.key.shape)
-        if self._logarithms:
-            score = np.where(target >= 0, self.rank, -np.inf)
-        else:
-            score = np.where(target >= 0, recording.gradients[target] * self.derivative, 0)
-        return BestEdges(method, target, slot, self.derivative, score)
+        slot = kernels.decode_keys(self.key.reshape(-1), o.base, o.size, o.first_vertex).reshape(self.key.shape)
+        if not self._logarithms:
+            target, derivative, rank = (array.reshape(-1) for array in (self.key, self.derivative, self.rank))
+            kernels.contributions(target, derivative, recording.gradients, rank)
+        return BestEdges(method, self.key, slot, self.derivative, self.rank)
 
 
 def _best_by_logarithm(left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:

@@ -57,20 +57,22 @@ def count_edges(recording: Recording) -> Ints:
 def _count(slots: list[_Slot], n_vertices: int) -> Ints:
     counts = np.zeros(n_vertices, dtype=np.int64)
     for slot in slots:
-        counts += np.bincount(slot.vertex, minlength=n_vertices) * slot.other.shape[2]
+        kernels.add_at(counts, slot.vertex, np.broadcast_to(slot.other.shape[2], slot.vertex.shape))
     return counts
 
 
 def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]:
     """All edges, in blocks of at most `block` edges."""
     slots = _slots(recording)
+    first, last = (np.array([slot.vertex[end] for slot in slots], dtype=np.int64) for end in (0, -1))
     counts = _count(slots, recording.n_vertices)
     total = np.concatenate([[0], np.cumsum(counts)])
     low = 0
     while low < len(counts):
         high = max(low + 1, int(np.searchsorted(total, total[low] + block, side="right")) - 1)
         if total[high] > total[low]:
-            yield _block(recording, slots, low, high, total[low : high + 1] - total[low])
+            inside = np.flatnonzero((last >= low) & (first < high))
+            yield _block(recording, [slots[i] for i in inside], low, high, total[low : high + 1] - total[low])
         low = high
 
 
@@ -94,7 +96,7 @@ def _slots(recording: Recording) -> list[_Slot]:
         found.append(((direct.call.order, direct.slot), _from_direct(recording, direct)))
     for contracted in contracted_slots(recording.tape):
         found.append(((contracted.call.order, contracted.slot), _from_contracted(recording, contracted)))
-    return [slot for _, slot in sorted(found, key=lambda item: item[0])]
+    return [slot for _, slot in sorted(found, key=lambda item: item[0]) if len(slot.vertex)]
 
 
 def _from_direct(recording: Recording, direct: Direct) -> _Slot:
@@ -131,8 +133,6 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
     interleaved = False
     for slot in slots:
         start, stop = np.searchsorted(slot.vertex, (low, high))
-        if start == stop:
-            continue
         interleaved |= slot.interleaves
         chosen = slice(start, stop)
         kernels.place_edges(

@@ -15,6 +15,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 NO_EDGE = np.iinfo(np.int64).max
+_BLOCK = 4096  # keys decoded by one core at a time
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -90,16 +91,54 @@ def norms(numbers: Any, first: Any, size: Any) -> Any:
 
 @njit(cache=True, parallel=True)
 def decode_keys(key: Any, base: Any, size: Any, first_vertex: Any) -> Any:
-    """Key -> target vertex and slot. base, size, first_vertex: of each operator, base ascending."""
-    target = np.full(key.shape[0], -1, dtype=np.int64)
-    slot = np.zeros(key.shape[0], dtype=np.int16)
-    for e in prange(key.shape[0]):
-        if key[e] != NO_EDGE:
-            o = np.searchsorted(base, key[e], side="right") - 1
-            offset = key[e] - base[o]
-            slot[e] = offset // size[o]
-            target[e] = first_vertex[o] + offset % size[o]
-    return target, slot
+    """Put the target vertex (-1: no edge) in the place of each of E keys; returns the slots, E.
+
+    base, size, first_vertex: of each operator, base ascending
+    """
+    n = key.shape[0]
+    slot = np.zeros(n, dtype=np.int16)
+    for block in prange((n + _BLOCK - 1) // _BLOCK):
+        o, low, high = 0, 0, 0
+        for e in range(block * _BLOCK, min((block + 1) * _BLOCK, n)):
+            if key[e] == NO_EDGE:
+                key[e] = -1
+                continue
+            if key[e] < low or key[e] >= high:  # neighbours mostly share their operator
+                o = np.searchsorted(base, key[e], side="right") - 1
+                low, high = base[o], base[o + 1] if o + 1 < base.shape[0] else NO_EDGE
+            offset, number = key[e] - low, 0
+            while offset >= size[o]:
+                offset -= size[o]
+                number += 1
+            slot[e] = number
+            key[e] = first_vertex[o] + offset
+    return slot
+
+
+@njit(cache=True, parallel=True)
+def contributions(target: Any, derivative: Any, gradient: Any, found: Any) -> None:
+    """found[e] = gradient[target[e]] * derivative[e], 0 where there is no target."""
+    for e in prange(target.shape[0]):
+        found[e] = gradient[target[e]] * derivative[e] if target[e] >= 0 else 0
+
+
+@njit(cache=True, parallel=True)
+def edge_rows(vertex: Any, target: Any, start: Any, tensor_of: Any, gradient: Any, derivative: Any) -> Any:
+    """The columns src, dst, src_tensor, dst_tensor, rank and contribution of the edges of N vertices.
+
+    target, derivative: N x K; start : N + 1, the first row of each vertex, which has one for each of its edges
+    """
+    n = start[-1]
+    src, dst = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    src_tensor, dst_tensor = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
+    rank, contribution = np.empty(n, dtype=np.int16), np.empty(n, dtype=derivative.dtype)
+    for i in prange(vertex.shape[0]):
+        for r in range(start[i + 1] - start[i]):
+            at, to = start[i] + r, target[i, r]
+            src[at], dst[at], rank[at] = vertex[i], to, r + 1
+            src_tensor[at], dst_tensor[at] = tensor_of[vertex[i]], tensor_of[to]
+            contribution[at] = gradient[to] * derivative[i, r]
+    return src, dst, src_tensor, dst_tensor, rank, contribution
 
 
 @njit(cache=True)

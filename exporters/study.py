@@ -252,7 +252,7 @@ def _count_rows(
 ) -> Counted:
     """Count the parameters that have rows. gradient: of each."""
     n = len(vertices)
-    target = np.where(best.carries_nothing[:n, 0], -1, best.target[:n, 0])
+    target = best.traced[:n]
     size = np.abs(gradient)
     norms = []
     for tensor in recording.tape.tensors:

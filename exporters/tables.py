@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ Floats = NDArray[Any]
 Ints = NDArray[Any]
 
 ROWS = 1 << 20  # rows made at a time
+_ROWS_OF_EDGES = ROWS // 2  # vertices whose best edges are: each has mostly two
 
 _VERTEX_SUMS = (
     "contribution_l1",
@@ -233,35 +235,44 @@ def _norm_columns(name: str, norms: Floats, size: Ints) -> dict[str, Floats]:
     return {f"{name}_l1": l1, f"{name}_l2": np.sqrt(squares), f"{name}_max": largest, f"{name}_zeros": share}
 
 
+@torch_threads_kept()
 def best_edge_tables(
     recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
     """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
     chosen = np.flatnonzero(wanted[best.first :])
-    for start in range(0, len(chosen), ROWS):
-        rows = chosen[start : start + ROWS]
-        place, rank = np.nonzero(best.target[rows] >= 0)
-        if len(place) == 0:
+    for row in np.split(chosen, range(_ROWS_OF_EDGES, len(chosen), _ROWS_OF_EDGES)):
+        target, derivative = best.target[row], best.derivative[row]
+        present = target >= 0
+        start = np.append(0, np.cumsum(present.sum(axis=1)))
+        if start[-1] == 0:
             continue
-        row = rows[place]
-        source = best.first + row
-        target = best.target[row, rank]
+        src, dst, src_tensor, dst_tensor, rank, contribution = kernels.edge_rows(
+            best.first + row, target, start, index.tensor_of, recording.gradients, derivative
+        )
         yield pa.table(
             {
-                "method": _label(best.method, len(row)),
-                "sample": _constant(sample, len(row), pa.int64()),
-                "graph": _constant(index.graph, len(row), pa.int32()),
-                "src": source,
-                "rank": (rank + 1).astype(np.int16),
-                "dst": target,
-                "src_tensor": index.tensor_of[source],
-                "dst_tensor": index.tensor_of[target],
-                "slot": best.slot[row, rank],
-                "derivative": best.derivative[row, rank],
-                "contribution": recording.gradients[target] * best.derivative[row, rank],
-                "score": pa.array(best.score[row, rank], mask=best.carries_nothing[row, rank]),
+                "method": _label(best.method, len(src)),
+                "sample": _constant(sample, len(src), pa.int64()),
+                "graph": _constant(index.graph, len(src), pa.int32()),
+                "src": src,
+                "rank": rank,
+                "dst": dst,
+                "src_tensor": src_tensor,
+                "dst_tensor": dst_tensor,
+                "slot": best.slot[row][present],
+                "derivative": derivative[present],
+                "contribution": contribution,
+                "score": _score(best, row, present),
             }
         )
+
+
+def _score(best: BestEdges, row: Ints, present: NDArray[np.bool_]) -> pa.Array:
+    """Null where it is that of an edge that carries nothing, or the contribution."""
+    if best.method == "greedy":
+        return pa.nulls(int(present.sum()), pa.from_numpy_dtype(best.score.dtype))
+    return _finite(best.score[row][present])
 
 
 def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:
@@ -288,8 +299,14 @@ def _finite(numbers: NDArray[Any]) -> pa.Array:
 
 
 def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
-    return pa.repeat(pa.scalar(value, kind), n)
+    return _repeated(value, kind, 1 << (n - 1).bit_length())[:n]
 
 
 def _label(value: str, n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), n), pa.array([value]))
+    return pa.DictionaryArray.from_arrays(_constant(0, n, pa.int32()), pa.array([value]))
+
+
+@lru_cache(maxsize=8)
+def _repeated(value: int, kind: pa.DataType, n: int) -> pa.Array:
+    """Of a few sizes, so that the blocks of a table share it."""
+    return pa.repeat(pa.scalar(value, kind), n)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -38,10 +38,12 @@ from queries.schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
 ROW_GROUP = 262_144  # small: an edge is found fast by its source
 # a value that stands in many rows, as along a chain of additions, is written once in each row group
 WHOLE_SAMPLE = 1 << 21
-PART = "part-0.parquet"
+PART_ROWS = 1 << 22  # rows after which a table goes on in another file, which another thread writes
+SUFFIX = ".parquet"
 TEMPORARY = ".tmp"  # must not end in .parquet: globs of other tools match hidden files too
 _IDS = ("src", "dst", "vertex")
-_AHEAD = 256 << 20  # bytes of rows that may wait to be written while the next are computed
+_WRITERS = 2
+_AHEAD = 384 << 20  # bytes of rows that may wait to be written while the next are computed
 _TO_DISK = 32 << 20  # bytes of a file that are sent to the disk at once: sent all at the end, they are waited for
 _LOCK = ".lock"
 _BEFORE_MANIFEST = (_LOCK, f".{MANIFEST}{TEMPORARY}")  # all that a dump killed at its very beginning leaves
@@ -120,11 +122,11 @@ class StoreWriter:
         graphs: the number in this store of each graph, by the number that the shard's rows give it
         Raises StoreError when the files are not there.
         """
-        for file in shard.files.values():
+        for file in shard.all_files():
             self._check_there(file)
         if list(graphs) != list(range(len(graphs))):
             shard = renumber_graphs(self.folder, shard, graphs, self.manifest.dtype)
-        files = {table: self._rename(file) for table, file in shard.files.items()}
+        files = {table: [self._rename(file) for file in parts] for table, parts in shard.files.items()}
         self.manifest.shards.append(replace(shard, files=files))
         write_manifest(self.folder, self.manifest)
 
@@ -137,7 +139,7 @@ class StoreWriter:
 
     def _rename(self, file: StoredFile) -> StoredFile:
         path = self.folder / file.path
-        final = path.with_name(PART)
+        final = path.with_name(path.name[: path.name.index(SUFFIX) + len(SUFFIX)])
         path.replace(final)
         _sync_folder(final.parent)
         return replace(file, path=final.relative_to(self.folder).as_posix())
@@ -153,7 +155,7 @@ class StoreWriter:
         listed = {file.path for file in self.manifest.all_files()}
         ours = [
             *(f".*{TEMPORARY}", *(f"{table}.parquet" for table in GRAPH_TABLES)),
-            *(f"{table}/shard=*/{PART}*" for table in SHARD_TABLES),
+            *(f"{table}/shard=*/part-*{SUFFIX}*" for table in SHARD_TABLES),
         ]
         for path in [path for pattern in ours for path in self.folder.glob(pattern)]:
             if path.relative_to(self.folder).as_posix() not in listed:
@@ -165,9 +167,9 @@ class StoreWriter:
 
 
 class ShardWriter:
-    """The open Parquet files of one shard, one per table that has rows, under names that no other attempt uses.
+    """The Parquet files of one shard, a few parts for a table with many rows, under names that no other attempt uses.
 
-    A thread writes them, in the order of the calls, while the caller computes the next rows.
+    Threads write them while the caller computes the next rows. A part's rows are written in the order of the calls.
     """
 
     def __init__(self, folder: Path, number: int, dtype: str, row_group: int = ROW_GROUP) -> None:
@@ -175,11 +177,9 @@ class ShardWriter:
         self._row_group = row_group
         self._number = number
         self._dtype = dtype
-        self._open: dict[str, tuple[Path, IO[bytes], pq.ParquetWriter]] = {}
-        self._rows: dict[str, int] = {}
-        self._on_disk: dict[str, int] = {}  # bytes of each file
-        self._name = f"{PART}.{uuid4().hex[:12]}{TEMPORARY}"
-        self._thread = ThreadPoolExecutor(1, "gradtrace-writer")
+        self._attempt = uuid4().hex[:12]
+        self._parts: dict[str, list[_Part]] = {}
+        self._threads = [ThreadPoolExecutor(1, "gradtrace-writer") for _ in range(_WRITERS)]
         self._waiting: deque[tuple[Future[None], int]] = deque()  # and their bytes
 
     def write(self, table: str, rows: pa.Table) -> None:
@@ -187,65 +187,106 @@ class ShardWriter:
 
         An error in writing is raised by this call or a later one, `finish` at the latest.
         """
-        self._waiting.append((self._thread.submit(self._write, table, rows), rows.nbytes))
+        part = self._part(table)
+        part.rows += rows.num_rows
+        self._submit(part, lambda: part.write(rows), rows.nbytes)
+        if part.rows >= PART_ROWS:
+            self._submit(part, part.close)
         self._await(_AHEAD)
+
+    def _part(self, table: str) -> _Part:
+        """The part of a table that its next rows go to."""
+        parts = self._parts.setdefault(table, [])
+        if not parts or parts[-1].rows >= PART_ROWS:
+            folder = self._folder / table / f"shard={self._number:05d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"part-{len(parts)}{SUFFIX}.{self._attempt}{TEMPORARY}"
+            thread = self._threads[sum(len(parts) for parts in self._parts.values()) % _WRITERS]
+            parts.append(_Part(path, table, table_schema(table, self._dtype), self._row_group, thread))
+        return parts[-1]
+
+    def _submit(self, part: _Part, work: Callable[[], None], size: int = 0) -> None:
+        self._waiting.append((part.thread.submit(work), size))
 
     def _await(self, left: int) -> None:
         """Wait until no more than `left` bytes of rows wait to be written."""
         while self._waiting and (left == 0 or sum(size for _, size in self._waiting) > left):
             self._waiting.popleft()[0].result()
 
-    def _write(self, table: str, rows: pa.Table) -> None:
-        schema = table_schema(table, self._dtype)
-        if table not in self._open:
-            self._open[table] = self._create(table, schema)
-        self._open[table][2].write_table(rows.cast(schema), row_group_size=self._row_group)
-        self._rows[table] = self._rows.get(table, 0) + rows.num_rows
-        file = self._open[table][1]
-        if file.tell() - self._on_disk.get(table, 0) > _TO_DISK:
-            file.flush()
-            os.fdatasync(file.fileno())
-            self._on_disk[table] = file.tell()
-
-    def finish(self) -> dict[str, StoredFile]:
+    def finish(self) -> dict[str, list[StoredFile]]:
         """Flush and describe the files, which still have their temporary names; see `StoreWriter.enter`."""
+        for part in self._all_parts():
+            self._submit(part, part.close)
         self._await(0)
-        self._thread.shutdown()
-        files = {}
-        for table, (path, file, writer) in self._open.items():
-            writer.close()
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-            file.close()
-            files[table] = StoredFile(path.relative_to(self._folder).as_posix(), self._rows[table], size)
-        return files
+        for thread in self._threads:
+            thread.shutdown()
+        return {
+            table: [StoredFile(part.path.relative_to(self._folder).as_posix(), part.rows, part.bytes) for part in parts]
+            for table, parts in self._parts.items()
+        }
 
     def discard(self) -> None:
         """Remove everything that this shard wrote."""
-        self._thread.shutdown(cancel_futures=True)
-        for path, file, writer in self._open.values():
-            writer.is_open = False  # no footer, now or when it is collected: it may be what does not fit on the disk
-            with suppress(OSError):  # as may be the last bytes
-                file.close()
-            path.unlink(missing_ok=True)
+        for thread in self._threads:
+            thread.shutdown(cancel_futures=True)
+        for part in self._all_parts():
+            part.discard()
 
-    def _create(self, table: str, schema: pa.Schema) -> tuple[Path, IO[bytes], pq.ParquetWriter]:
-        folder = self._folder / table / f"shard={self._number:05d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / self._name
-        file = path.open("wb")
-        return path, file, pq.ParquetWriter(file, schema, **_encoding(table, schema))
+    def _all_parts(self) -> list[_Part]:
+        return [part for parts in self._parts.values() for part in parts]
+
+
+class _Part:
+    """One Parquet file. rows: those given to it, written or waiting; bytes: those on the disk"""
+
+    def __init__(self, path: Path, table: str, schema: pa.Schema, row_group: int, thread: ThreadPoolExecutor) -> None:
+        self.path = path
+        self.thread = thread
+        self.rows = 0
+        self.bytes = 0
+        self._table = table
+        self._schema = schema
+        self._row_group = row_group
+        self._file: IO[bytes] = path.open("wb")
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, rows: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file, self._schema, **_encoding(self._table, self._schema))
+        self._writer.write_table(rows.cast(self._schema), row_group_size=self._row_group)
+        if self._file.tell() - self.bytes > _TO_DISK:
+            self._to_disk(os.fdatasync)
+
+    def close(self) -> None:
+        """Write the end of the file and see it on the disk."""
+        if self._file.closed:
+            return
+        if self._writer is not None:
+            self._writer.close()
+        self._to_disk(os.fsync)
+        self._file.close()
+
+    def _to_disk(self, sync: Callable[[int], None]) -> None:
+        self._file.flush()
+        sync(self._file.fileno())
+        self.bytes = self._file.tell()
+
+    def discard(self) -> None:
+        if self._writer is not None:
+            self._writer.is_open = False  # no footer, now or when it is collected: it may be what does not fit
+        with suppress(OSError):  # as may be the last bytes
+            self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 def renumber_graphs(folder: Path, shard: Shard, numbers: Sequence[int], dtype: str) -> Shard:
     """The shard with other numbers for its graphs, `numbers[old]`, in new files."""
     writer = ShardWriter(folder, shard.shard, dtype, WHOLE_SAMPLE)
     try:
-        for table, old in shard.files.items():
-            with pq.ParquetFile(folder / old.path) as file:
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group)
+        for table, file in [(table, file) for table, parts in shard.files.items() for file in parts]:
+            with pq.ParquetFile(folder / file.path) as parquet:
+                for group in range(parquet.num_row_groups):
+                    rows = parquet.read_row_group(group)
                     graph = pa.array(numbers, pa.int32()).take(rows["graph"].combine_chunks())
                     writer.write(table, rows.set_column(rows.schema.get_field_index("graph"), "graph", graph))
         files = writer.finish()

@@ -195,7 +195,8 @@ def dump(
         del example  # every value of a graph
         for shard in writer.manifest.shards:
             summary.before += shard.count
-            summary.add(writer.read(shard.files["samples"].path).to_pylist())
+            for file in shard.files["samples"]:
+                summary.add(writer.read(file.path).to_pylist())
         on_sample(summary.before)
         tasks = (Task(number, ids, dict(graphs.numbers)) for number, ids in _ranges(study, len(writer.manifest.shards)))
         for made in (engine or Local()).shards(study, tasks, on_sample):

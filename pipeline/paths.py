@@ -83,7 +83,7 @@ def path_tables(
     spread: see `best_edges`     counted: the parameters' traced edges, where `best` has none of them
     """
     first = recording.n_parameters
-    target = np.where(best.carries_nothing[:, 0], -1, best.target[:, 0])
+    target = best.traced
     walk = walker.Walk(first, target[first - best.first :], groups.index.node_of[first:], recording.loss_vertex)
     if best.method == "soft":
         counts = _soft_counts(recording, best, groups, spread)

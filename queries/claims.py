@@ -108,13 +108,6 @@ _ALWAYS = [
         """,
     ),
     Claim(
-        "best_edges: the greedy score is the contribution",
-        """
-        select count(*) filter (where score is distinct from nullif(contribution, 0))
-        from best_edges where method = 'greedy'
-        """,
-    ),
-    Claim(
         "best_edges: product and soft scores continue the best one of their target",
         f"""
         select count(*) filter (where not abs(e.continued - b.score) <= {{tolerance}} * (1 + abs(b.score)))

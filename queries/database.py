@@ -25,6 +25,9 @@ _SQL_TYPES = {
     pa.string(): "varchar",
 }
 
+# The files do not hold the same number twice.
+_SCORE = "case when method = 'greedy' then nullif(contribution, 0) else score end"
+
 
 @contextmanager
 def duckdb_errors(what: str) -> Iterator[None]:
@@ -40,10 +43,11 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def scan(store: Path, files: list[str]) -> str:
-    """The table function that reads these files of a store, given relative to it."""
+def scan(store: Path, files: list[str], table: str) -> str:
+    """What to put behind `from` to read these files of a table, given relative to the store."""
     paths = ", ".join(quote(str(store / file)) for file in files)
-    return f"read_parquet([{paths}], hive_partitioning = false)"
+    rows = f"read_parquet([{paths}], hive_partitioning = false)"
+    return f"(select * replace ({_SCORE} as score) from {rows})" if table == "best_edges" else rows
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -62,7 +66,7 @@ def _view(store: Path, manifest: Manifest, table: str) -> str:
     if files:
         columns = ", ".join(f'"{name}"' for name in schema.names)
         listed = _listed_graphs(manifest) if "graph" in schema.names and table in GRAPH_TABLES else ""
-        return f"create view {table} as select {columns} from {scan(store, files)}{listed}"
+        return f"create view {table} as select {columns} from {scan(store, files, table)}{listed}"
     columns = ", ".join(f'null::{_sql_type(f.type)} as "{f.name}"' for f in schema)
     return f"create view {table} as select {columns} where false"
 

@@ -12,7 +12,7 @@ from typing import Any
 from queries.schema import GRAPH_TABLES, StoreError
 
 FORMAT = "gradtrace"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 
@@ -28,12 +28,16 @@ class StoredFile:
 
 @dataclass
 class Shard:
-    """A finished range of samples [first, first + count) and, for each table with rows, its file."""
+    """A finished range of samples [first, first + count) and, for each table with rows, its files in their order."""
 
     shard: int
     first: int
     count: int
-    files: dict[str, StoredFile]
+    files: dict[str, list[StoredFile]]
+
+    def all_files(self) -> list[StoredFile]:
+        """Those of all tables."""
+        return [file for parts in self.files.values() for file in parts]
 
 
 @dataclass
@@ -58,11 +62,11 @@ class Manifest:
         """The finished files of `table`, relative to the store, in the order of their samples."""
         if table in GRAPH_TABLES:
             return [self.graph_files[table].path] if table in self.graph_files else []
-        return [shard.files[table].path for shard in self.shards if table in shard.files]
+        return [file.path for shard in self.shards for file in shard.files.get(table, [])]
 
     def all_files(self) -> list[StoredFile]:
         """Every file the manifest lists."""
-        return [*self.graph_files.values(), *(f for shard in self.shards for f in shard.files.values())]
+        return [*self.graph_files.values(), *(file for shard in self.shards for file in shard.all_files())]
 
     def accepts(self, file: StoredFile, wanted: int, found: int | None) -> bool:
         """Whether a listed file may have `found` bytes or rows where the manifest says `wanted`.
@@ -80,7 +84,8 @@ def _parse_manifest(raw: Mapping[str, Any]) -> Manifest:
     values = dict(raw)
     values["graph_files"] = {name: StoredFile(**f) for name, f in values["graph_files"].items()}
     values["shards"] = [
-        Shard(**{**s, "files": {name: StoredFile(**f) for name, f in s["files"].items()}}) for s in values["shards"]
+        Shard(**{**s, "files": {name: [StoredFile(**f) for f in parts] for name, parts in s["files"].items()}})
+        for s in values["shards"]
     ]
     return Manifest(**values)
 

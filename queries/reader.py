@@ -118,10 +118,10 @@ class StoreReader:
         return self.graph(graph)
 
     def table_of(self, sample: int, table: str) -> str:
-        """What to put behind `from` to read a table of shards for one sample: its shard's file, not all of them."""
+        """What to put behind `from` to read a table of shards for one sample: its shard's files, not all of them."""
         for shard in self.manifest.shards:
             if shard.first <= sample < shard.first + shard.count and table in shard.files:
-                return scan(self.path, [shard.files[table].path])
+                return scan(self.path, [file.path for file in shard.files[table]], table)
         return table
 
     def check_method(self, method: str) -> None:

@@ -16,7 +16,7 @@ def _stored_files(manifest: Manifest, table: str) -> tuple[int, int, int]:
     if table in GRAPH_TABLES:
         files = [manifest.graph_files[table]] if table in manifest.graph_files else []
     else:
-        files = [shard.files[table] for shard in manifest.shards if table in shard.files]
+        files = [file for shard in manifest.shards for file in shard.files.get(table, [])]
     return len(files), sum(f.rows for f in files), sum(f.bytes for f in files)
 
 

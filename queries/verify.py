@@ -34,7 +34,7 @@ def _guarded(name: str, check: Callable[[], str]) -> Check:
 
 def _files(store: StoreReader) -> list[tuple[str, StoredFile]]:
     manifest = store.manifest
-    shards = [(table, file) for shard in manifest.shards for table, file in shard.files.items()]
+    shards = [(table, file) for shard in manifest.shards for table, parts in shard.files.items() for file in parts]
     return [*manifest.graph_files.items(), *shards]
 
 

@@ -48,8 +48,7 @@ def study() -> Iterator[Row]:
     subject = lstm(AUTHORS)
     yield from _stages(subject, Settings("study"))
     recording = subject.record()
-    best = best_edges(recording, 1)
-    found = np.where(best.carries_nothing[:, 0], -1, best.target[:, 0])
+    found = best_edges(recording, 1).traced
     wanted, took = torch_edges(recording), seconds(lambda: torch_edges(recording))
     same = float(np.mean(found == wanted))
     yield Row("the same edges found by plain torch", took / subject.step, f"{same:.2%} of the targets are the same")
@@ -67,8 +66,9 @@ def all_edges() -> Iterator[Row]:
         before, settings = peak_memory(), Settings("all")
         made, took = _written(subject, settings)
         edges = made.shard.files["edges"]
-        n = edges.rows // len(made.rows)
-        size = edges.bytes / edges.rows
+        n_edges = sum(file.rows for file in edges)
+        n = n_edges // len(made.rows)
+        size = sum(file.bytes for file in edges) / n_edges
         yield Row(
             f"{subject.name}: {n:,} edges written",
             took / subject.step,
@@ -165,8 +165,8 @@ def _stages(subject: Subject, settings: Settings, repeats: int = 3) -> Iterator[
     for work, call in calls:
         yield Row(work, median_seconds(call, repeats) / subject.step, "")
     made, took = _written(subject, settings)
-    n_rows = sum(file.rows for file in made.shard.files.values()) / len(made.rows)
-    n_bytes = sum(file.bytes for file in made.shard.files.values()) / len(made.rows)
+    n_rows = sum(file.rows for file in made.shard.all_files()) / len(made.rows)
+    n_bytes = sum(file.bytes for file in made.shard.all_files()) / len(made.rows)
     yield Row(
         "a sample recorded, traced and written",
         took / subject.step,

@@ -118,7 +118,7 @@ def write_study(store: Path, n_samples: int, seed: int = 0) -> Path:
         samples = range(first, min(first + SHARD, n_samples))
         tables = _shard_tables(samples, draw)
         assert tables.keys() <= SHARD_TABLES.keys()
-        files = {name: write(f"{name}/shard={shard:05d}/part-0.parquet", rows) for name, rows in tables.items()}
+        files = {name: [write(f"{name}/shard={shard:05d}/part-0.parquet", rows)] for name, rows in tables.items()}
         manifest.shards.append(Shard(shard, first, len(samples), files))
     write_manifest(store, manifest)
     return store

@@ -181,6 +181,6 @@ def test_bytes_for_each_edge(tmp_path: Path, dtype: torch.dtype) -> None:
     model = TorchModel(_LanguageModel(), dtype)
     dump(model, Samples("random", "", [sample]), tmp_path / "store", Settings("all", name))
     (shard,) = read_manifest(tmp_path / "store").shards
-    edges = shard.files["edges"]
+    (edges,) = shard.files["edges"]
     assert edges.rows > 1_500_000
     assert edges.bytes / edges.rows <= (8 if dtype == torch.float32 else 16)

@@ -318,6 +318,7 @@ def test_a_shard_given_up_lets_go_of_every_file(in_memory: Path, uninterrupted: 
     writer = ShardWriter(in_memory, 0, "float32")
     for table in ("samples", "edges"):
         writer.write(table, pq.read_table(uninterrupted / table / "shard=00000" / "part-0.parquet"))
-    writer._open = {table: (path, Full(file), parquet) for table, (path, file, parquet) in writer._open.items()}  # type: ignore[misc]
+    for part in writer._all_parts():
+        part._file = Full(part._file)  # type: ignore[assignment]
     writer.discard()
     assert [path for path in in_memory.rglob("*") if path.is_file()] == []

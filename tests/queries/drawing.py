@@ -252,7 +252,7 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
             row = {"vertex": v, "tensor": s.graph.owner[v], "value": 0.5, "gradient": s.gradient[v]}
             rows["vertices"].append({**key, **row})
         for rank, edge in enumerate(ranked[:keep], start=1):
-            row = {**_edge_row(s, edge), "rank": rank, "score": s.contribution(edge) or None}
+            row = {**_edge_row(s, edge), "rank": rank}
             rows["best_edges"].append({"method": "greedy", **key, **row})
     if detail == "all":
         rows["edges"] = [{**key, **_edge_row(s, e)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))]
@@ -312,7 +312,7 @@ def write_store(
         for table in SHARD_TABLES:
             rows = [row for s in part for row in _sample_rows(s, keep, detail, parameter_vertices)[table]]
             if rows:
-                files[table] = _write(store, f"{table}/shard={shard:05d}/part-0.parquet", table, rows, dtype)
+                files[table] = [_write(store, f"{table}/shard={shard:05d}/part-0.parquet", table, rows, dtype)]
         manifest.shards.append(Shard(shard, first, len(part), files))
     write_manifest(store, manifest)
     return store

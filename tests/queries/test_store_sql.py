@@ -183,12 +183,12 @@ def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
 
 def test_other_versions_are_refused(drawn_path: Path) -> None:
     edit_manifest(drawn_path, format_version=99, tool_version="9.9")
-    with pytest.raises(StoreError, match=r"format version 99.*version 1.*9\.9"):
+    with pytest.raises(StoreError, match=r"format version 99.*version 2.*9\.9"):
         open_store(drawn_path)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": "other"}', '{"format": "gradtrace", "format_version": 1}']
+    "content", ["", "{", "[]", '{"format": "other"}', '{"format": "gradtrace", "format_version": 2}']
 )
 def test_damaged_manifests_are_refused(drawn_path: Path, content: str) -> None:
     (drawn_path / "manifest.json").write_text(content)
