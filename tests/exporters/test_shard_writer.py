@@ -83,11 +83,9 @@ def test_an_error_of_a_thread_reaches_the_caller(tmp_path: Path, monkeypatch: py
         return create(pa.PythonFile(Full(file, room), "w"), *arguments, **options)
 
     made = ShardWriter(tmp_path, 0, "float32")
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
-        patched.setattr(pq, "ParquetWriter", full)
-        for first in range(0, 3000, 60):
-            made.write("edges", edges(first, 60))
-        made.finish()
+    monkeypatch.setattr(pq, "ParquetWriter", full)
+    with pytest.raises(OSError, match="No space left"):
+        _write_all(made)
     made.discard()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -110,6 +108,12 @@ def test_little_waits_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         made.write("edges", edges(first, 60))
         assert sum(size for _, size in made._waiting) <= 3 * edges(0, 60).nbytes
     assert sum(file.rows for file in made.finish()["edges"]) == 6000
+
+
+def _write_all(made: ShardWriter) -> None:
+    for first in range(0, 3000, 60):
+        made.write("edges", edges(first, 60))
+    made.finish()
 
 
 def _vertices(n: int) -> pa.Table:
