@@ -33,17 +33,14 @@ class BestEdges:
     score: Floats
     first: int = 0
 
-    @property
-    def carries_nothing(self) -> NDArray[np.bool_]:
-        """Where there is no edge, or one that carries nothing; a vertex whose best edge is one is dead."""
-        nothing: NDArray[np.bool_] = self.score == (0 if self.method == "greedy" else -np.inf)
+    def dead(self, rows: slice | Ints) -> NDArray[np.bool_]:
+        """Whether the best edge of the vertices in these rows carries nothing; so for those without an edge."""
+        nothing: NDArray[np.bool_] = self.score[rows, 0] == (0 if self.method == "greedy" else -np.inf)
         return nothing
 
-    @property
-    def traced(self) -> Ints:
-        """The target of the traced edge of each vertex, -1 for a dead or absent one: V - first."""
-        nothing = 0 if self.method == "greedy" else -np.inf
-        return np.where(self.score[:, 0] == nothing, -1, self.target[:, 0])
+    def traced(self, rows: slice | Ints = slice(None)) -> Ints:
+        """The targets of the traced edges of the vertices in these rows, -1 for a dead or absent one."""
+        return np.where(self.dead(rows), -1, self.target[rows, 0])
 
     def behind(self, row: int, vertex: int) -> BestEdges:
         """The rows from `row` on, the first of which is that of `vertex`."""

@@ -123,22 +123,20 @@ def contributions(target: Any, derivative: Any, gradient: Any, found: Any) -> No
 
 
 @njit(cache=True, parallel=True)
-def edge_rows(vertex: Any, target: Any, start: Any, tensor_of: Any, gradient: Any, derivative: Any) -> Any:
-    """The columns src, dst, src_tensor, dst_tensor, rank and contribution of the edges of N vertices.
+def edge_rows(vertex: Any, target: Any, start: Any, gradient: Any, derivative: Any) -> Any:
+    """The columns src, dst, rank and contribution of the edges of N vertices.
 
     target, derivative: N x K; start : N + 1, the first row of each vertex, which has one for each of its edges
     """
     n = start[-1]
     src, dst = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-    src_tensor, dst_tensor = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
     rank, contribution = np.empty(n, dtype=np.int16), np.empty(n, dtype=derivative.dtype)
     for i in prange(vertex.shape[0]):
         for r in range(start[i + 1] - start[i]):
             at, to = start[i] + r, target[i, r]
             src[at], dst[at], rank[at] = vertex[i], to, r + 1
-            src_tensor[at], dst_tensor[at] = tensor_of[vertex[i]], tensor_of[to]
             contribution[at] = gradient[to] * derivative[i, r]
-    return src, dst, src_tensor, dst_tensor, rank, contribution
+    return src, dst, rank, contribution
 
 
 @njit(cache=True)

@@ -31,14 +31,16 @@ class Partition:
     """All groups, and the number of the group of each of the P parameter vertices."""
 
     groups: list[ParameterGroup]
-    group_of: NDArray[np.int32]
+    group_of: NDArray[np.signedinteger[Any]]
 
 
 def partition(recording: Recording) -> Partition:
     """Split the parameters along the gates that the lowering named; a parameter not wholly covered stays whole."""
     boxes = _named_boxes(recording)
     groups: list[ParameterGroup] = []
-    group_of = np.empty(recording.n_parameters, dtype=np.int32)
+    most = sum(max(len(boxes.get(t.name, {})), 1) for t in recording.tape.tensors if t.kind == "parameter")
+    dtype: type[np.signedinteger[Any]] = np.int16 if most <= np.iinfo(np.int16).max else np.int32
+    group_of = np.empty(recording.n_parameters, dtype=dtype)
     for tensor in (t for t in recording.tape.tensors if t.kind == "parameter"):
         assert tensor.first_vertex is not None
         shape = tuple(tensor.value.shape)

@@ -61,7 +61,7 @@ class _Sample:
     gradient: Floats
     scaled: Floats
     inverse: Floats
-    group_of: NDArray[np.int32]
+    group_of: NDArray[np.signedinteger[Any]]
     n_groups: int
     entries: dict[tuple[int, int], _Entering] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ class _Sample:
 
 def soft_traces(
     recording: Recording,
-    group_of: NDArray[np.int32],
+    group_of: NDArray[np.signedinteger[Any]],
     n_groups: int,
     component_of: NDArray[np.int32],
     n_components: int,

@@ -58,7 +58,7 @@ class Counted:
     norms: of the gradients of parts of parameters; what is in none has no edge
     """
 
-    group: NDArray[np.int32]
+    group: NDArray[np.signedinteger[Any]]
     target: Ints
     paths: Ints
     weight: Floats
@@ -88,7 +88,7 @@ class _Parts(NamedTuple):
     direct: list[Direct]
 
 
-def study_edges(recording: Recording, keep: int, group_of: NDArray[np.int32]) -> tuple[BestEdges, Counted]:
+def study_edges(recording: Recording, keep: int, group_of: NDArray[np.signedinteger[Any]]) -> tuple[BestEdges, Counted]:
     """The best edges of the activations under greedy, and the traced edges of the parameters, counted.
 
     group_of: of each parameter vertex. No gradient of a parameter is read.
@@ -114,7 +114,7 @@ def study_edges(recording: Recording, keep: int, group_of: NDArray[np.int32]) ->
     return best.behind(len(gradient), recording.n_parameters), _joined(counts)
 
 
-def _parts(recording: Recording, group_of: NDArray[np.int32]) -> _Parts:
+def _parts(recording: Recording, group_of: NDArray[np.signedinteger[Any]]) -> _Parts:
     whole: dict[Hashable, list[_Matrix]] = defaultdict(list)
     parts = _Parts([], [], [])
     for _, slots in slots_in_reverse(recording.tape):
@@ -143,7 +143,9 @@ def _low(stack: _Stack) -> int:
     return stack.low
 
 
-def _span(recording: Recording, slot: Contracted, b: int, group_of: NDArray[np.int32]) -> tuple[int, int, int]:
+def _span(
+    recording: Recording, slot: Contracted, b: int, group_of: NDArray[np.signedinteger[Any]]
+) -> tuple[int, int, int]:
     """The smallest and the largest vertex of a matrix of parameters, and their group; -1 for several."""
     vertex = slot.vertex[b]
 
@@ -248,11 +250,11 @@ def _norms(vertex: int, rows: Floats, n_y: int) -> Norms:
 
 
 def _count_rows(
-    recording: Recording, best: BestEdges, vertices: Ints, gradient: Floats, group_of: NDArray[np.int32]
+    recording: Recording, best: BestEdges, vertices: Ints, gradient: Floats, group_of: NDArray[np.signedinteger[Any]]
 ) -> Counted:
     """Count the parameters that have rows. gradient: of each."""
     n = len(vertices)
-    target = best.traced[:n]
+    target = best.traced(slice(n))
     size = np.abs(gradient)
     norms = []
     for tensor in recording.tape.tensors:

@@ -40,10 +40,14 @@ _VERTEX_SUMS = (
 class GraphIndex:
     """What the rows of every sample of one graph share.
 
-    tensor_of, node_of: V, the tensor of each vertex and the operator that computes it (-1 for parameters and inputs)
+    first_of, parameters: the first vertex and the tensor of each parameter that has vertices
+    tensor_of, node_of: A, the tensor of each activation and the operator that computes it (-1 for inputs)
     """
 
     graph: int
+    n_parameters: int
+    first_of: NDArray[np.int64]
+    parameters: NDArray[np.int32]
     tensor_of: NDArray[np.int32]
     node_of: NDArray[np.int32]
 
@@ -52,14 +56,32 @@ class GraphIndex:
         """Its size in memory."""
         return self.tensor_of.nbytes + self.node_of.nbytes
 
+    def tensors(self, vertices: Ints) -> NDArray[np.int32]:
+        """The tensor of each vertex, given in ascending order."""
+        n = int(np.searchsorted(vertices, self.n_parameters)) if len(vertices) else 0
+        return np.concatenate(
+            [
+                self.parameters[np.searchsorted(self.first_of, vertices[:n], "right") - 1],
+                self.tensor_of[vertices[n:] - self.n_parameters],
+            ]
+        )
+
 
 def index_graph(recording: Recording, graph: int) -> GraphIndex:
     """The index of a recording's graph."""
     tensors = recording.vertex_tensors()
-    sizes = [t.size for _, t in tensors]
-    numbers = np.array([i for i, _ in tensors], dtype=np.int32)
-    nodes = np.array([-1 if t.node is None else t.node for _, t in tensors], dtype=np.int32)
-    return GraphIndex(graph, np.repeat(numbers, sizes), np.repeat(nodes, sizes))
+    parameters = [(i, t.first_vertex) for i, t in tensors if t.kind == "parameter"]
+    numbers, nodes, sizes = zip(
+        *((i, -1 if t.node is None else t.node, t.size) for i, t in tensors if t.kind != "parameter"), strict=True
+    )
+    return GraphIndex(
+        graph,
+        recording.n_parameters,
+        np.array([first for _, first in parameters], dtype=np.int64),
+        np.array([i for i, _ in parameters], dtype=np.int32),
+        np.repeat(np.array(numbers, dtype=np.int32), sizes),
+        np.repeat(np.array(nodes, dtype=np.int32), sizes),
+    )
 
 
 def graph_row(recording: Recording, graph: int, fingerprint: str, conservation_error: float) -> dict[str, Any]:
@@ -162,7 +184,7 @@ def vertex_tables(
                     "sample": _constant(sample, len(chosen), pa.int64()),
                     "graph": _constant(index.graph, len(chosen), pa.int32()),
                     "vertex": chosen,
-                    "tensor": index.tensor_of[chosen],
+                    "tensor": index.tensors(chosen),
                     "value": _values(recording, chosen),
                     "gradient": recording.gradients[chosen],
                     **sums.columns(chosen),
@@ -247,8 +269,8 @@ def best_edge_tables(
         start = np.append(0, np.cumsum(present.sum(axis=1)))
         if start[-1] == 0:
             continue
-        src, dst, src_tensor, dst_tensor, rank, contribution = kernels.edge_rows(
-            best.first + row, target, start, index.tensor_of, recording.gradients, derivative
+        src, dst, rank, contribution = kernels.edge_rows(
+            best.first + row, target, start, recording.gradients, derivative
         )
         yield pa.table(
             {
@@ -258,8 +280,8 @@ def best_edge_tables(
                 "src": src,
                 "rank": rank,
                 "dst": dst,
-                "src_tensor": src_tensor,
-                "dst_tensor": dst_tensor,
+                "src_tensor": index.tensors(src),
+                "dst_tensor": index.tensor_of[dst - index.n_parameters],
                 "slot": best.slot[row][present],
                 "derivative": derivative[present],
                 "contribution": contribution,
@@ -284,8 +306,8 @@ def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:
             "graph": _constant(index.graph, n, pa.int32()),
             "src": edges.src,
             "dst": edges.dst,
-            "src_tensor": index.tensor_of[edges.src],
-            "dst_tensor": index.tensor_of[edges.dst],
+            "src_tensor": index.tensors(edges.src),
+            "dst_tensor": index.tensor_of[edges.dst - index.n_parameters],
             "slot": edges.slot,
             "derivative": edges.derivative,
             "contribution": edges.contribution,

@@ -77,11 +77,22 @@ class TorchModel:
         self._dtype = dtype
         self._recorders: list[Recorder] = []
         self._of_shape: dict[Shapes, Recorder] = {}
-        self._first: onnx.ModelProto | None = None
+        self._first: onnx.ModelProto | None = None  # without the numbers of its parameters, which the module has
 
     @property
     def model(self) -> onnx.ModelProto:
         """See TracedModel."""
+        whole = onnx.ModelProto()
+        whole.CopyFrom(self._exported)
+        state = self._module.state_dict()
+        for initializer in whole.graph.initializer:
+            if initializer.name in state:
+                array = state[initializer.name].detach().numpy()
+                initializer.CopyFrom(onnx.numpy_helper.from_array(array, initializer.name))
+        return whole
+
+    @property
+    def _exported(self) -> onnx.ModelProto:
         if self._first is None:
             raise ModelError("the model has not been exported yet: record a sample first")
         return self._first
@@ -137,14 +148,10 @@ class TorchModel:
         for recorder in self._recorders:
             recorder.load(state)
         self._of_shape.clear()
-        for initializer in self._first.graph.initializer if self._first is not None else []:
-            if initializer.name in state:
-                array = state[initializer.name].detach().numpy()
-                initializer.CopyFrom(onnx.numpy_helper.from_array(array, initializer.name))
 
     def fingerprint(self) -> str:
         """See TracedModel."""
-        return _fingerprint(self.model, dict(self._module.state_dict()))
+        return _fingerprint(self._exported, dict(self._module.state_dict()))
 
     def _reference(self, inputs: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
         """torch's own loss and parameter gradients."""
@@ -202,11 +209,15 @@ class TorchModel:
             exported = export(self._module, inputs)
         except ModelError:  # some models can be exported for one size only
             exported = export(self._module, inputs, dynamic=False)
+        graph = read_graph(exported.model, self._dtype, exported.parameters)
+        recorder = Recorder(graph, self._dtype, self._recorders[0] if self._recorders else None)
         if self._first is None:
             self._first = exported.model
             self.aliases = exported.aliases
-        graph = read_graph(exported.model, self._dtype, exported.parameters)
-        return Recorder(graph, self._dtype, self._recorders[0] if self._recorders else None)
+            for initializer in self._first.graph.initializer:
+                if initializer.name in exported.parameters:
+                    initializer.ClearField("raw_data")
+        return recorder
 
 
 class OnnxModel:

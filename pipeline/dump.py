@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from exporters.annotate import annotate, save_model
 from exporters.edges import total_edges
+from exporters.memory import return_freed_memory
 from exporters.models import SampleError
 from exporters.parameter_groups import Partition, partition
 from exporters.recorder import Recording
@@ -226,6 +227,7 @@ def tool_version() -> str:
 
 def first_recording(model: TracedModel, samples: list[Sample]) -> Recording:
     """A recording of the first sample that can be recorded: it decides the export and shows the parameters' gates."""
+    return_freed_memory()
     reason = "there is none"
     for sample in samples:
         try:

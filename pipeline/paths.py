@@ -83,46 +83,51 @@ def path_tables(
     spread: see `best_edges`     counted: the parameters' traced edges, where `best` has none of them
     """
     first = recording.n_parameters
-    target = best.traced
-    walk = walker.Walk(first, target[first - best.first :], groups.index.node_of[first:], recording.loss_vertex)
+    activations = slice(first - best.first, None)
+    walk = walker.Walk(first, best.target[activations, 0], groups.index.node_of, recording.loss_vertex)
+    dead = best.dead(activations)
     if best.method == "soft":
         counts = _soft_counts(recording, best, groups, spread)
-    elif counted is not None:
+        visits, _ = walker.vertex_mass(walk._replace(next=np.where(dead, -1, walk.next)), counts.entries)
+        return Paths(_tables(counts, groups, sample, best.method), visits > 0)
+    if counted is not None:
+        part = walker.visited_part(walk, counted.target, dead)
+        entries = _entries(part, counted)
         present = np.bincount(counted.group, counted.paths, groups.n).astype(np.int64)
-        counts = _followed_counts(walk, _entries(walk, counted), present, groups)
     else:
         started = np.flatnonzero(best.target[:first, 0] >= 0)
+        part = walker.visited_part(walk, best.traced(started), dead)
         group = groups.partition.group_of[started]
         weight = np.abs(recording.gradients[started], dtype=np.float64)
-        entries = walker.count_entries(walk, target[started], group, weight, groups.n)
-        counts = _followed_counts(walk, entries, np.bincount(group, minlength=groups.n), groups)
-    visits, _ = walker.vertex_mass(walk, counts.entries)
-    return Paths(_tables(counts, groups, sample, best.method), visits > 0)
+        entries = walker.count_entries(part.walk, part.starts, group, weight, groups.n)
+        present = np.bincount(group, minlength=groups.n)
+    reached = np.zeros(recording.n_vertices - first, dtype=bool)
+    reached[part.vertex[walker.vertex_mass(part.walk, entries)[0] > 0] - first] = True
+    counts = _followed_counts(part, entries, present, groups)
+    return Paths(_tables(counts, groups, sample, best.method), reached)
 
 
-def _entries(walk: walker.Walk, counted: Counted) -> walker.Entries:
-    """The counted edges that lead to the loss, one row for each group and vertex."""
-    reaches = np.append(walker.reaches_loss(walk), False)
-    alive = reaches[np.where(counted.target < 0, -1, counted.target - walk.first)]
-    target = counted.target[alive]
-    keys, place = np.unique(counted.group[alive] * np.int64(len(walk.next)) + target - walk.first, return_inverse=True)
+def _entries(part: walker.Part, counted: Counted) -> walker.Entries:
+    """The counted edges that lead to the loss, one row for each group and vertex of the part."""
+    first, size = part.walk.first, np.int64(len(part.walk.next))
+    reaches = np.append(walker.reaches_loss(part.walk), False)
+    alive = reaches[np.where(part.starts < 0, -1, part.starts - first)]
+    keys, place = np.unique(counted.group[alive] * size + part.starts[alive] - first, return_inverse=True)
     return walker.Entries(
-        (keys // len(walk.next)).astype(np.int32),
-        keys % len(walk.next) + walk.first,
+        (keys // size).astype(np.int32),
+        keys % size + first,
         np.bincount(place, counted.paths[alive], keys.size).astype(np.float64),
         np.bincount(place, counted.weight[alive], keys.size).astype(np.float64),
     )
 
 
-def _followed_counts(walk: walker.Walk, entries: walker.Entries, present: NDArray[np.int64], groups: Groups) -> _Counts:
+def _followed_counts(part: walker.Part, entries: walker.Entries, present: NDArray[np.int64], groups: Groups) -> _Counts:
     """Follow the paths from where they enter the graph. present: parameters of each group that have an edge."""
-    components = groups.components
-    members = walker.node_members(walk, components.of_node, len(components.names))
-    met = walker.components_met(walk, members)
+    walk, components = part.walk, groups.components
     return _Counts(
-        entries,
+        entries._replace(vertex=part.vertex[entries.vertex - walk.first]),
         walker.push(walk, entries, groups.n, len(components.of_node)),
-        walker.count_paths(met, entries, walk.first, groups.n, len(components.names)),
+        walker.count_paths_by_node(walk, components.of_node, entries, groups.n, len(components.names)),
         present,
         np.bincount(entries.group, entries.paths, groups.n).astype(np.int64),
         np.bincount(entries.group, entries.weight, groups.n).astype(np.float64),

@@ -10,7 +10,7 @@ Sizes:  A  activation vertices of the sample        S  parameter vertices that h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -42,6 +42,14 @@ class Entries(NamedTuple):
     weight: NDArray[np.float64]  # N: sum of their weights
 
 
+class Part(NamedTuple):
+    """The R vertices of a walk that some paths visit, numbered on from its `first`."""
+
+    walk: Walk
+    vertex: NDArray[np.int64]  # R: of each in the whole walk
+    starts: NDArray[np.int64]  # S: where the paths begin, by the part's numbers; -1: no path
+
+
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", njit(cache=True)(function))
 
@@ -69,7 +77,46 @@ def reaches_loss(walk: Walk) -> NDArray[np.bool_]:
 
 
 @_compiled
-def _order_by_group(group: NDArray[np.int32], n_groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _reached(
+    first: int, following: NDArray[np.int64], dead: NDArray[np.bool_], starts: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    reached = np.zeros(following.size, np.bool_)
+    for start in starts:
+        if start >= 0:
+            reached[start - first] = True
+    for i in range(following.size):
+        if reached[i] and not dead[i] and following[i] >= 0:
+            reached[following[i] - first] = True
+    return reached
+
+
+@_compiled
+def _renumbered(vertex: NDArray[np.int64], first: int, place: NDArray[np.int32]) -> NDArray[np.int64]:
+    found = np.empty(vertex.size, np.int64)
+    for i in range(vertex.size):
+        found[i] = first + place[vertex[i] - first] if vertex[i] >= 0 else -1
+    return found
+
+
+def visited_part(walk: Walk, starts: NDArray[np.int64], dead: NDArray[np.bool_]) -> Part:
+    """The part of a walk that paths from `starts` visit (S vertices, -1: none). dead: A, edges that carry nothing
+
+    What is found out about these paths takes time and memory for R vertices there, not A.
+    """
+    reached = _reached(walk.first, walk.next, dead, starts)
+    rows = np.flatnonzero(reached)
+    place = np.cumsum(reached, dtype=np.int32)
+    place -= 1
+    following = np.where(dead[rows], -1, walk.next[rows])
+    loss = walk.first + int(place[walk.loss - walk.first]) if reached[walk.loss - walk.first] else -1
+    part = Walk(walk.first, _renumbered(following, walk.first, place), walk.node[rows], loss)
+    return Part(part, rows + walk.first, _renumbered(starts, walk.first, place))
+
+
+@_compiled
+def _order_by_group(
+    group: NDArray[np.signedinteger[Any]], n_groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # offsets : n_groups + 1     order : S, or empty when the starts are sorted by group already
     offsets = np.zeros(n_groups + 1, np.int64)
     is_sorted = True
@@ -146,7 +193,7 @@ def _gather_entries(
 def count_entries(
     walk: Walk,
     start_next: NDArray[np.int64],
-    start_group: NDArray[np.int32],
+    start_group: NDArray[np.signedinteger[Any]],
     start_weight: NDArray[np.float64],
     n_groups: int,
 ) -> Entries:
@@ -259,19 +306,6 @@ def n_words(n_components: int) -> int:
     return max(1, -(-n_components // 64))
 
 
-def node_members(walk: Walk, node_component: NDArray[np.int32], n_components: int) -> NDArray[np.uint64]:
-    """The bitmask A x W of components made of whole operators.
-
-    `node_component` (one per operator) is in [0, n_components), or -1 for an operator in no component.
-    """
-    member = np.zeros((walk.node.size, n_words(n_components)), np.uint64)
-    component = np.append(node_component, np.int32(-1))[walk.node]  # an input's node, -1, finds the appended -1
-    rows = np.flatnonzero(component >= 0)
-    bits = component[rows]
-    member[rows, bits // 64] = _ONE << (bits % 64).astype(np.uint64)
-    return member
-
-
 @_compiled
 def _count_paths(
     met: NDArray[np.uint64],
@@ -302,6 +336,34 @@ def count_paths(
     `met` (A x W) is the result of `components_met`.
     """
     return _count_paths(met, first, entries, (n_groups, n_components))
+
+
+@_compiled
+def _met_of_nodes(
+    first: int, following: NDArray[np.int64], node: NDArray[np.int32], component: NDArray[np.int32]
+) -> NDArray[np.uint64]:
+    met = np.zeros((following.size, 1), np.uint64)
+    for i in range(following.size - 1, -1, -1):
+        if node[i] >= 0 and 0 <= component[node[i]] < 64:
+            met[i, 0] = _ONE << np.uint64(component[node[i]])
+        if following[i] >= 0:
+            met[i, 0] |= met[following[i] - first, 0]
+    return met
+
+
+def count_paths_by_node(
+    walk: Walk, node_component: NDArray[np.int32], entries: Entries, n_groups: int, n_components: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`count_paths` for components made of whole operators, 64 at a time.
+
+    `node_component` (one per operator) is in [0, n_components), or -1 for an operator in no component.
+    """
+    paths, weights = np.zeros((n_groups, n_components)), np.zeros((n_groups, n_components))
+    for low in range(0, n_components, 64):
+        met = _met_of_nodes(walk.first, walk.next, walk.node, node_component - np.int32(low))
+        shape = n_groups, min(64, n_components - low)
+        paths[:, low : low + 64], weights[:, low : low + 64] = _count_paths(met, walk.first, entries, shape)
+    return paths, weights
 
 
 def follow(walk: Walk, vertex: int) -> NDArray[np.int64]:

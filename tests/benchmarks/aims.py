@@ -48,7 +48,7 @@ def study() -> Iterator[Row]:
     subject = lstm(AUTHORS)
     yield from _stages(subject, Settings("study"))
     recording = subject.record()
-    found = best_edges(recording, 1).traced
+    found = best_edges(recording, 1).traced()
     wanted, took = torch_edges(recording), seconds(lambda: torch_edges(recording))
     same = float(np.mean(found == wanted))
     yield Row("the same edges found by plain torch", took / subject.step, f"{same:.2%} of the targets are the same")

@@ -48,7 +48,6 @@ class Subject:
     """A model, one sample of it, and how long torch's own forward and backward takes: a step."""
 
     name: str
-    module: nn.Module
     model: TorchModel
     encoded: Encoded
     step: float
@@ -92,7 +91,7 @@ def subject(name: str, module: nn.Module, encoded: Encoded, repeats: int = 5) ->
     module.eval()
     one_step = median_seconds(step, repeats)
     module.zero_grad()
-    found = Subject(name, module, TorchModel(module, torch.float32), encoded, one_step)
+    found = Subject(name, TorchModel(module, torch.float32), encoded, one_step)
     found.record()
     return found
 

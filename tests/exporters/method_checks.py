@@ -64,7 +64,7 @@ def check_vertex(
     scores = best.score[vertex].tolist()
     assert scores[n:] == [NOTHING] * (keep - n)
     assert all(close(score, row.score, tolerance) for score, row in zip(scores, wanted, strict=False)), vertex
-    assert best.carries_nothing[vertex].tolist() == [score == NOTHING for score in scores]
+    assert best.dead(slice(vertex, vertex + 1)).tolist() == [scores[0] == NOTHING]
     found = list(zip(best.target[vertex, :n].tolist(), best.slot[vertex, :n].tolist(), strict=True))
     assert len(set(found)) == n
     of_edge = {(row.edge.dst, row.edge.slot): row for row in wanted}

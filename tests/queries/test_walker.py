@@ -16,13 +16,15 @@ from queries.walker import (
     components_met,
     count_entries,
     count_paths,
+    count_paths_by_node,
     follow,
-    node_members,
+    n_words,
     path_lengths,
     push,
     reaches_loss,
     trace_all,
     vertex_mass,
+    visited_part,
 )
 
 
@@ -134,8 +136,14 @@ def test_path_counts_equal_following_every_path(forest: Forest, n_components: in
     walk = forest.walk
     generator = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]
     component = generator.integers(-1, n_components, forest.n_nodes).astype(np.int32)
-    met = components_met(walk, node_members(walk, component, n_components))
-    counts, weighted = count_paths(met, entries_of(forest), walk.first, forest.n_groups, n_components)
+    members = np.zeros((walk.next.size, n_words(n_components)), np.uint64)
+    for i, c in enumerate(np.where(walk.node < 0, -1, component[walk.node])):
+        if c >= 0:
+            members[i, c // 64] = 1 << int(c % 64)
+    entries, sizes = entries_of(forest), (forest.n_groups, n_components)
+    counts, weighted = count_paths(components_met(walk, members), entries, walk.first, *sizes)
+    for found, same in zip(count_paths_by_node(walk, component, entries, *sizes), (counts, weighted), strict=True):
+        assert (found == same).all()
     wanted, wanted_weighted = np.zeros(counts.shape), np.zeros(counts.shape)
     for group, weight, path in paths_of(forest):
         nodes = walk.node[np.array(path) - walk.first]
@@ -144,6 +152,28 @@ def test_path_counts_equal_following_every_path(forest: Forest, n_components: in
             wanted_weighted[group, c] += weight
     assert (counts == wanted).all()
     assert (weighted == wanted_weighted).all()
+
+
+@given(forests())
+@settings(deadline=None)
+def test_the_visited_part_has_the_same_paths(forest: Forest) -> None:
+    walk, nothing = forest.walk, np.zeros(forest.walk.next.size, bool)
+    dead = walk.next < 0
+    edges = walk._replace(next=np.where(dead, walk.first + walk.next.size - 1, walk.next))
+    part = visited_part(edges, forest.start_next, dead)
+    for one, other in zip(part.walk, visited_part(walk, forest.start_next, nothing).walk, strict=True):
+        assert np.array_equal(one, other)
+    visited = set()
+    for start, inside in zip(forest.start_next.tolist(), part.starts.tolist(), strict=True):
+        assert (inside < 0) == (start < 0)
+        if start < 0:
+            continue
+        path = follow(walk, start).tolist()
+        visited |= set(path)
+        assert part.vertex[follow(part.walk, inside) - walk.first].tolist() == path
+        assert bool(chase(part.walk, inside)) == bool(chase(walk, start))
+    assert part.vertex.tolist() == sorted(visited)
+    assert (part.walk.node == walk.node[part.vertex - walk.first]).all()
 
 
 def test_starts_need_not_be_sorted_by_group() -> None:

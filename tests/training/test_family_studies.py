@@ -55,7 +55,7 @@ def test_the_same_as_the_plain_sweep(case: int) -> None:
     for column in ("target", "slot", "derivative", "score"):
         np.testing.assert_array_equal(getattr(best, column), getattr(plain, column)[n:])
     present = plain.target[:n, 0] >= 0
-    alive = np.where(plain.carries_nothing[:n, 0], -1, plain.target[:n, 0])[present]
+    alive = np.where(plain.dead(slice(n)), -1, plain.target[:n, 0])[present]
     sizes: NDArray[np.float64] = np.where(alive >= 0, np.abs(full.gradients[:n])[present], 0.0)
     wanted = counts(group_of[present], alive, np.ones(len(alive), int), sizes)
     found = counts(counted.group, counted.target, counted.paths, counted.weight)
