@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
+RECENT = 50  # calls that the rate is taken over
 
 
 @dataclass
 class Rate:
-    """How fast it goes; what was done before the first call of `add` took no time."""
+    """How fast it goes of late: the first samples of a dump, whose graphs are new, take longer than the rest."""
 
     total: int
     clock: Callable[[], float] = time.monotonic
     done: int = 0
-    _first: tuple[float, int] | None = field(default=None)
+    _ticks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
 
     def add(self, done: int) -> None:
-        """Take note of the number done so far."""
+        """Take note of the number done so far; what was done before the first call took no time."""
         self.done = done
-        if self._first is None:
-            self._first = self.clock(), done
+        self._ticks.append((self.clock(), done))
 
     def __str__(self) -> str:
-        if self._first is None or self.done == self._first[1]:
+        if not self._ticks or self.done == self._ticks[0][1]:
             return f"{self.done}/{self.total}"
-        seconds = max(self.clock() - self._first[0], 1e-9)
-        rate = (self.done - self._first[1]) / seconds
+        since, before = self._ticks[0]
+        rate = (self.done - before) / max(self._ticks[-1][0] - since, 1e-9)
         left = (self.total - self.done) / rate
         return f"{self.done}/{self.total}, {rate:.3g}/s, {_duration(left)} left"
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from queries.measures import BY, Matrix, ask, measure_matrix
+from queries.measures import BY, Matrix, ask, measure_matrix, units_of
 from queries.sample_columns import sample_column, values_of
 from queries.schema import StoreError
-from queries.statistics import paired_difference, unpaired_difference
+from queries.statistics import Units, paired_difference, unpaired_difference
 from queries.text import aligned, cell
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _SHOWN_VALUES = 12  # values of a label that an error lists
 _COLUMNS = {"left_n": "left_samples", "right_n": "right_samples"}
 _NUMBERS = ("layer", "step")
 
-Between = str | tuple[str, str, str]
+Between = str | tuple[object, object, object]
 
 
 class Side(NamedTuple):
@@ -42,6 +42,7 @@ class Side(NamedTuple):
     matrix: Matrix
     texts: dict[int, str | None]  # all samples of the side, recorded or not
     source: str | None  # fingerprint of the file of samples, where the sides may be the same file
+    units: Units  # of the matrix's samples
 
 
 class Pairing(NamedTuple):
@@ -104,7 +105,8 @@ def _texts(store: StoreReader) -> dict[int, str | None]:
 
 
 def _store_side(store: StoreReader, name: str, matrix: Matrix) -> Side:
-    return Side(name, matrix, _texts(store), str(store.manifest.samples.get("fingerprint")))
+    source = str(store.manifest.samples.get("fingerprint"))
+    return Side(name, matrix, _texts(store), source, units_of(store, matrix.samples))
 
 
 def _parsed(between: Between) -> tuple[str, str, str]:
@@ -114,6 +116,9 @@ def _parsed(between: Between) -> tuple[str, str, str]:
         if not equals or len(parts) != 2 or not all(parts):
             raise StoreError(f"got {between!r} to compare between, wanted NAME=VALUE,VALUE: condition=singular,plural.")
         between = (name.strip(), parts[0], parts[1])
+    if len(between) != 3:
+        raise StoreError(f"got {between!r} to compare between, wanted a name and two values of it.")
+    between = (str(between[0]), str(between[1]), str(between[2]))
     if between[1] == between[2]:
         raise StoreError(f"both sides are {between[0]} = {between[1]}: give two different values.")
     return between
@@ -126,12 +131,13 @@ def _group_sides(store: StoreReader, between: Between, matrix: Matrix) -> list[S
     texts = _texts(store)
     sides = []
     for value in wanted:
-        inside = {sample: text for sample, text in texts.items() if str(value_of[sample]) == value}
+        known = {sample: str(found) for sample, found in value_of.items() if found is not None}
+        inside = {sample: text for sample, text in texts.items() if known.get(sample) == value}
         chosen = [i for i, sample in enumerate(matrix.samples) if sample in inside]
         if not chosen:
             raise StoreError(f"no recorded sample has {name} = {value}. {_values_said(value_of, matrix.samples)}")
         part = Matrix(matrix.rows, [matrix.samples[i] for i in chosen], matrix.values[:, chosen])
-        sides.append(Side(f"{name}={value}", part, inside, None))
+        sides.append(Side(f"{name}={value}", part, inside, None, units_of(store, part.samples)))
     return sides
 
 
@@ -160,7 +166,7 @@ def _pair(left: Side, right: Side) -> Pairing:
     known = by_number or None not in {*left.texts.values(), *right.texts.values()}
     if not known or set(keys[0].values()) != set(keys[1].values()):
         shared = {text for text in left.texts.values() if text is not None} & set(right.texts.values())
-        said = f"Unpaired, though {len(shared)} texts are on both sides: the others are not."
+        said = f"Unpaired, though the sides share {len(shared)} texts: they do not hold the same samples."
         return Pairing(None, [said] if known and shared else [])
     in_left, in_right = (
         {of[sample]: i for i, sample in enumerate(side.matrix.samples)}
@@ -187,10 +193,12 @@ def _compare_sides(left: Side, right: Side, by: Sequence[str]) -> tuple[str, pa.
     on_left, on_right = _aligned_values(left, rows), _aligned_values(right, rows)
     pairing = _pair(left, right)
     if pairing.columns is None:
-        design, found = "unpaired", unpaired_difference(on_left, on_right)
+        design, found = "unpaired", unpaired_difference(on_left, on_right, (left.units, right.units))
     else:
         design = "paired"
-        found = paired_difference(on_left[:, pairing.columns[0]], on_right[:, pairing.columns[1]])
+        of_left, of_right = pairing.columns
+        units = None if left.units is None else np.unique(left.units[of_left], return_inverse=True)[1]
+        found = paired_difference(on_left[:, of_left], on_right[:, of_right], units)
     there = [~np.isnan(value).all(axis=1) for value in (on_left, on_right)]
     only = [left.name if a and not b else right.name if b and not a else None for a, b in zip(*there, strict=True)]
     columns: dict[str, pa.Array] = {}
@@ -223,7 +231,7 @@ def compare(
     other: StoreReader | None,
     between: Between | None,
     *,
-    by: Sequence[str],
+    by: str | Sequence[str],
     measure: str,
     method: str,
     components: str | Path | None,
@@ -238,6 +246,7 @@ def compare(
     """
     if (other is None) == (between is None):
         raise StoreError("compare either two stores, or one store between two values: condition=singular,plural.")
+    by = [by] if isinstance(by, str) else by
     wrong = [column for column in by if column not in BY[1:]]
     if wrong or not by or len(set(by)) < len(by):
         raise StoreError(

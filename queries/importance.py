@@ -10,7 +10,8 @@ Columns, per (sample, parameter_group, component), over the traced parameters of
 
 and the `weighted_` ones, in which a parameter counts by its absolute gradient. Over samples a column is its mean, with
 its standard deviation (`_sd`) and a bootstrap 95 % interval over samples (`_low`, `_high`). `samples` says how many: a
-component is left out of samples whose graph does not have it, such as a step behind the end of a short sentence.
+component is left out of samples whose graph does not have it, such as a step behind the end of a short sentence. The
+interval draws sentences: samples of one sentence at several checkpoints are drawn together.
 Grouped by a column or a label of samples, a row is one group of samples, and its statistics are over that group.
 """
 
@@ -24,10 +25,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from queries.measures import BY, MEASURES, SPREAD, ask, codes, derived, sample_measures
-from queries.sample_columns import SampleColumn, sample_column
+from queries.measures import BY, MEASURES, SPREAD, ask, codes, derived, sample_measures, units_of
+from queries.sample_columns import LABEL, SampleColumn, sample_column
 from queries.schema import StoreError
-from queries.statistics import means, summarise_samples
+from queries.statistics import Units, means, summarise_samples
+
+_SPREAD_OF = ("sd", "low", "high")
+_COLUMNS = ("samples", *MEASURES, *(f"{measure}_{name}" for measure in SPREAD for name in _SPREAD_OF))
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +41,18 @@ if TYPE_CHECKING:
 
 def _check_by(by: Sequence[str]) -> None:
     if not by or len(set(by)) < len(by):
-        raise StoreError(f"importance needs each column to group by once, got {', '.join(by) or 'none'}.")
+        raise StoreError(f"importance needs each column to group by once, got {', '.join(map(str, by)) or 'none'}.")
+
+
+def _check_names(by: Sequence[str]) -> None:
+    taken = {name.lower(): name for name in _COLUMNS}
+    for name in by:
+        other = taken.setdefault(name.lower(), name)
+        if other != name or name in _COLUMNS:
+            raise StoreError(
+                f"{name!r} would be a column of the answer beside {other!r}, which SQL cannot tell from it: "
+                f"write '{LABEL}{name}' for the label."
+            )
 
 
 def _quoted(names: Sequence[str]) -> str:
@@ -57,20 +72,18 @@ class _Statistics:
     def __init__(self, n_rows: int) -> None:
         self.samples = np.zeros(n_rows, np.int64)
         self.mean = {measure: np.full(n_rows, np.nan) for measure in MEASURES}
-        self.spread = {
-            f"{measure}_{name}": np.full(n_rows, np.nan) for measure in SPREAD for name in ("sd", "low", "high")
-        }
+        self.spread = {f"{measure}_{name}": np.full(n_rows, np.nan) for measure in SPREAD for name in _SPREAD_OF}
 
-    def fill(self, rows: NDArray[np.int64], values: dict[str, NDArray[np.float64]]) -> None:
+    def fill(self, rows: NDArray[np.int64], values: dict[str, NDArray[np.float64]], units: Units) -> None:
         """values: of each measure, rows x samples of one group, nan where a sample lacks it."""
         for measure in MEASURES:
             if measure not in SPREAD:
                 self.mean[measure][rows], _ = means(values[measure])
-        summary = summarise_samples(np.concatenate([values[measure] for measure in SPREAD]))
+        summary = summarise_samples(np.concatenate([values[measure] for measure in SPREAD]), units)
         for i, measure in enumerate(SPREAD):
             own = slice(i * rows.size, (i + 1) * rows.size)
             self.mean[measure][rows] = summary.mean[own]
-            for name in ("sd", "low", "high"):
+            for name in _SPREAD_OF:
                 self.spread[f"{measure}_{name}"][rows] = getattr(summary, name)[own]
 
     def columns(self) -> dict[str, pa.Array]:
@@ -78,12 +91,12 @@ class _Statistics:
         columns = {"samples": pa.array(self.samples)}
         for measure in MEASURES:
             columns[measure] = pa.array(self.mean[measure], from_pandas=True)
-            for name in ("sd", "low", "high") if measure in SPREAD else ():
+            for name in _SPREAD_OF if measure in SPREAD else ():
                 columns[f"{measure}_{name}"] = pa.array(self.spread[f"{measure}_{name}"], from_pandas=True)
         return columns
 
 
-def _over_samples(measured: pa.Table, keys: Sequence[str], grouping: Sequence[str]) -> pa.Table:
+def _over_samples(store: StoreReader, measured: pa.Table, keys: Sequence[str], grouping: Sequence[str]) -> pa.Table:
     # Mean, sd and interval of every measure, per row of `keys`, over the samples that are alike in `grouping`.
     _, first, row = np.unique(codes(measured, keys), return_index=True, return_inverse=True)
     group, sample = codes(measured, grouping), measured["sample"].to_numpy()
@@ -98,13 +111,13 @@ def _over_samples(measured: pa.Table, keys: Sequence[str], grouping: Sequence[st
             values[measure] = np.full((rows.size, samples.size), np.nan)
             values[measure][i, j] = found[measure][inside]
         statistics.samples[rows] = np.bincount(i, minlength=rows.size)
-        statistics.fill(rows, values)
+        statistics.fill(rows, values, units_of(store, samples.tolist()))
     return pa.table({key: measured[key].take(pa.array(first)) for key in keys} | statistics.columns())
 
 
 def importance(
     store: StoreReader,
-    by: Sequence[str],
+    by: str | Sequence[str],
     *,
     components: str | Path | None,
     groups: str | Path | None,
@@ -118,14 +131,16 @@ def importance(
     the mean over the samples, of each group of samples if `by` names any of their columns; `sample` restricts to one.
     Raises StoreError for columns, files or samples that do not fit the store.
     """
+    by = [by] if isinstance(by, str) else list(by)
     _check_by(by)
     columns = [sample_column(store, name, BY) for name in by if name not in BY]
+    _check_names(by)
     inside = [name for name in by if name in BY]
     question = ask(store, inside, components, groups, sample, method)
     rows = _with_sample_columns(store, sample_measures(store, question), columns)
     grouping = [column.name for column in columns]
     if "sample" not in by:
-        rows = _over_samples(rows, by, grouping)
+        rows = _over_samples(store, rows, by, grouping)
     rest = [column for column in rows.column_names if column not in by]
     return store.connection.from_arrow(rows).select(_quoted([*by, *rest])).order(_order(by, grouping))
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from queries.database import duckdb_errors
 from queries.schema import OK, StoreError
 from queries.specs import Rule, read_rules
+from queries.statistics import Units
 
 if TYPE_CHECKING:
     import duckdb
@@ -150,8 +151,6 @@ def _walked_counts(store: StoreReader, question: Question) -> pa.Table:
 
     samples = _samples(store, question.sample)
     graphs = [store.graph(graph) for graph in sorted({graph for _, graph in samples})]
-    if not graphs:
-        raise StoreError(f"{store.path} has no recorded sample yet.")
     groups, finest_names = _resolve_groups(store, question, graphs[0])
     rules = question.components
     use = RuleUse([0] * len(rules or ()), [0] * len(rules or ()))
@@ -232,8 +231,21 @@ def sample_measures(store: StoreReader, question: Question) -> pa.Table:
     Raises StoreError where the files' rules do not fit the store, and where no sample is recorded.
     """
     is_stored = question.components is None and question.groups is None and set(question.columns) <= {"component"}
+    if not _samples(store, question.sample):
+        raise StoreError(
+            f"{store.path} has no recorded sample; `gradtrace info {store.path}` counts those that failed."
+        )
     counts = _stored_counts(store, question) if is_stored else _walked_counts(store, question)
     return _shares_and_rates(store, counts, question)
+
+
+def units_of(store: StoreReader, samples: Sequence[int]) -> Units:
+    """Which of the samples are of one sentence, see `queries.statistics`: a store has it again at every checkpoint."""
+    text = "select sample, text, row_number() over (partition by checkpoint, text order by sample) from samples"
+    sentence = {sample: which for sample, *which in store.fetch(text)}
+    number: dict[tuple[str | None, int], int] = {}
+    units = np.array([number.setdefault(tuple(sentence[sample]), len(number)) for sample in samples], np.int64)
+    return units if len(number) < len(samples) else None
 
 
 def codes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.int64]:

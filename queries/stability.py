@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from queries.measures import NODE_COLUMNS, Matrix, ask, measure_matrix
+from queries.measures import NODE_COLUMNS, Matrix, ask, measure_matrix, units_of
 from queries.names import nearest
 from queries.schema import StoreError
 from queries.statistics import LEVEL, kendalls_w, split_half
@@ -42,13 +41,14 @@ _SCHEMA = pa.schema(
 )
 
 
-def _row(group: str, values: NDArray[np.float64]) -> dict[str, Any]:
-    # values: components x samples of one parameter group
-    complete = values[:, ~np.isnan(values).all(axis=0)]
+def _row(store: StoreReader, group: str, matrix: Matrix) -> dict[str, Any]:
+    # matrix: components of one parameter group
+    there = ~np.isnan(matrix.values).all(axis=0)
+    complete = matrix.values[:, there]
     everywhere = ~np.isnan(complete).any(axis=1)
     carries = everywhere & (np.nan_to_num(complete) != 0).any(axis=1)
     ranked = complete[carries].T
-    splits = split_half(ranked)
+    splits = split_half(ranked, units_of(store, np.array(matrix.samples)[there].tolist()))
     low, high = np.percentile(splits, (50 * (1 - LEVEL), 50 * (1 + LEVEL))) if splits.size else (np.nan, np.nan)
     return {
         "parameter_group": group,
@@ -63,12 +63,15 @@ def _row(group: str, values: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _by_group(matrix: Matrix) -> dict[str, NDArray[np.float64]]:
+def _by_group(matrix: Matrix) -> dict[str, Matrix]:
     names = [str(row[0]) for row in matrix.rows]
-    return {name: matrix.values[[other == name for other in names]] for name in sorted(set(names))}
+    rows = {name: [i for i, other in enumerate(names) if other == name] for name in sorted(set(names))}
+    return {
+        name: Matrix([matrix.rows[i] for i in own], matrix.samples, matrix.values[own]) for name, own in rows.items()
+    }
 
 
-def _chosen(groups: dict[str, NDArray[np.float64]], group: str | None) -> dict[str, NDArray[np.float64]]:
+def _chosen(groups: dict[str, Matrix], group: str | None) -> dict[str, Matrix]:
     if group is None:
         return groups
     if group not in groups:
@@ -105,9 +108,9 @@ def stability(
 
     rows = []
     if group != OVERALL:
-        rows += [_row(*item) for item in _chosen(_by_group(values("parameter_group", by)), group).items()]
+        rows += [_row(store, *item) for item in _chosen(_by_group(values("parameter_group", by)), group).items()]
     if group == OVERALL or (group is None and groups is None):  # groups of a file may overlap, or leave parameters out
-        rows.append(_row(OVERALL, values(by).values))
+        rows.append(_row(store, OVERALL, values(by)))
     columns = {
         field.name: pa.array([row[field.name] for row in rows], field.type, from_pandas=True) for field in _SCHEMA
     }

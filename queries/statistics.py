@@ -1,4 +1,8 @@
-"""Means over samples, with their spread: samples are what a study draws, so intervals resample samples, never edges."""
+"""Means over samples, with their spread: samples are what a study draws, so intervals resample samples, never edges.
+
+Samples that are of one sentence, recorded at several checkpoints, were drawn together: `units` says which (S, the
+number of the sentence of each sample, from 0 without gaps; None: each sample is its own), and resampling draws these.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ _ROWS = 256  # rows resampled at a time, to bound memory
 _DIGITS = 12  # values that agree to so many digits are tied: sums in another order differ behind them
 
 Floats = NDArray[np.float64]
+Units = NDArray[np.int64] | None
 
 
 class Summary(NamedTuple):
@@ -53,16 +58,31 @@ def means(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
         return np.where(known, values, 0.0).sum(axis=1) / n, n
 
 
-def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
+def _resampled_means(values: Floats, units: Units, resamples: int, seed: int) -> Floats:
     # R x resamples: the mean of each row in each resample, nan where it drew no sample that has a value
-    drawn = _resample(values.shape[1], resamples, seed)
+    if units is None:
+        drawn = _resample(values.shape[1], resamples, seed)
+    else:
+        drawn = _resample(int(units.max()) + 1, resamples, seed)[units]
     known = ~np.isnan(values)
-    if known.all():
+    if known.all() and units is None:
         resampled: Floats = values @ drawn / values.shape[1]
         return resampled
     with np.errstate(invalid="ignore", divide="ignore"):
         averages: Floats = np.where(known, values, 0.0) @ drawn / (known.astype(float) @ drawn)
     return averages
+
+
+def _n_units(values: Floats, units: Units) -> NDArray[np.int64]:
+    # R: the number of units that have a value
+    known = ~np.isnan(values)
+    if units is None or not units.size:
+        counted: NDArray[np.int64] = known.sum(axis=1)
+        return counted
+    order = np.argsort(units, kind="stable")
+    starts = np.searchsorted(units[order], np.arange(int(units.max()) + 1))
+    found: NDArray[np.int64] = np.logical_or.reduceat(known[:, order], starts, axis=1).sum(axis=1)
+    return found
 
 
 def _percentile_ends(values: Floats) -> tuple[Floats, Floats]:
@@ -75,30 +95,33 @@ def _percentile_ends(values: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _intervals(values: Floats, resamples: int, seed: int) -> tuple[Floats, Floats]:
+def _intervals(values: Floats, units: Units, resamples: int, seed: int) -> tuple[Floats, Floats]:
     low, high = np.full(len(values), np.nan), np.full(len(values), np.nan)
-    spread = np.flatnonzero((~np.isnan(values)).sum(axis=1) > 1)
+    spread = np.flatnonzero(_n_units(values, units) > 1)
     for start in range(0, spread.size, _ROWS):
         rows = spread[start : start + _ROWS]
-        low[rows], high[rows] = _percentile_ends(_resampled_means(values[rows], resamples, seed))
+        low[rows], high[rows] = _percentile_ends(_resampled_means(values[rows], units, resamples, seed))
     return low, high
 
 
-def summarise_samples(values: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Summary:
+def summarise_samples(values: Floats, units: Units = None, resamples: int = RESAMPLES, seed: int = _SEED) -> Summary:
     """Mean, standard deviation and percentile-bootstrap 95 % interval of `values` (R x n_samples) over samples.
 
     A nan is a sample that has no such value and is left out of its row. Rows with fewer than two values have no spread:
-    their sd, low and high are nan. The same seed gives the same interval, whatever the other rows are.
+    their sd, low and high are nan; low and high also with fewer than two units. The same seed gives the same interval,
+    whatever the other rows are.
     (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.)
     """
     mean, n = means(values)
     deviations = np.where(np.isnan(values), 0.0, values - mean[:, None])
     with np.errstate(invalid="ignore", divide="ignore"):
         sd = np.sqrt((deviations**2).sum(axis=1) / (n - 1))
-    return Summary(mean, np.where(n > 1, sd, np.nan), *_intervals(values, resamples, seed))
+    return Summary(mean, np.where(n > 1, sd, np.nan), *_intervals(values, units, resamples, seed))
 
 
-def paired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Difference:
+def paired_difference(
+    left: Floats, right: Floats, units: Units = None, resamples: int = RESAMPLES, seed: int = _SEED
+) -> Difference:
     """Right - left (R x n_pairs each) with its percentile-bootstrap 95 % interval over pairs.
 
     A pair that lacks a value on one side is left out of its row, so that the means differ by the mean difference; where
@@ -111,10 +134,16 @@ def paired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, s
     left_out = incomplete & (n > 0)[:, None]
     left_mean, left_n = means(np.where(left_out, np.nan, left))
     right_mean, right_n = means(np.where(left_out, np.nan, right))
-    return Difference(left_mean, right_mean, mean, *_intervals(difference, resamples, seed), left_n, right_n)
+    return Difference(left_mean, right_mean, mean, *_intervals(difference, units, resamples, seed), left_n, right_n)
 
 
-def unpaired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Difference:
+def unpaired_difference(
+    left: Floats,
+    right: Floats,
+    units: tuple[Units, Units] = (None, None),
+    resamples: int = RESAMPLES,
+    seed: int = _SEED,
+) -> Difference:
     """Mean of right (R x m) - mean of left (R x n) with its percentile-bootstrap 95 % interval.
 
     The two sides are resampled on their own. A nan is a sample that has no such value and is left out of its row. Rows
@@ -123,10 +152,11 @@ def unpaired_difference(left: Floats, right: Floats, resamples: int = RESAMPLES,
     left_mean, left_n = means(left)
     right_mean, right_n = means(right)
     low, high = np.full(len(left), np.nan), np.full(len(left), np.nan)
-    spread = np.flatnonzero((left_n > 1) & (right_n > 1))
+    spread = np.flatnonzero((_n_units(left, units[0]) > 1) & (_n_units(right, units[1]) > 1))
     for start in range(0, spread.size, _ROWS):
         rows = spread[start : start + _ROWS]
-        differences = _resampled_means(right[rows], resamples, seed + 1) - _resampled_means(left[rows], resamples, seed)
+        means_left = _resampled_means(left[rows], units[0], resamples, seed)
+        differences = _resampled_means(right[rows], units[1], resamples, seed + 1) - means_left
         low[rows], high[rows] = _percentile_ends(differences)
     return Difference(left_mean, right_mean, right_mean - left_mean, low, high, left_n, right_n)
 
@@ -184,17 +214,19 @@ def spearman(left: Floats, right: Floats) -> Floats:
     return correlation
 
 
-def split_half(values: Floats, halves: int = 200, seed: int = _SEED) -> Floats:
+def split_half(values: Floats, units: Units = None, halves: int = 200, seed: int = _SEED) -> Floats:
     """How alike two random halves of the samples rank the items: a Spearman correlation per split.
 
-    values: m samples x n items. Each split puts m // 2 samples in one half and the rest in the other, and ranks the
-    items by their means. Empty for fewer than two samples; a split whose half ties all items is left out.
+    values: m samples x n items. Each split puts half of the units (rounded down) in one half and the rest in the other,
+    and ranks the items by their means. Empty for fewer than two units; a split whose half ties all items is left out.
     """
-    m, n = values.shape
-    if m < 2 or n < 2:
+    n_units = len(values) if units is None else int(units.max(initial=-1)) + 1
+    if n_units < 2 or values.shape[1] < 2:
         return np.empty(0)
-    shuffled = np.random.default_rng(seed).random((halves, m)).argsort(axis=1)
-    first = (shuffled < m // 2).astype(float)  # halves x m: 1 where the sample is in the first half
-    correlations = spearman(first @ values / (m // 2), (1 - first) @ values / (m - m // 2))
+    shuffled = np.random.default_rng(seed).random((halves, n_units)).argsort(axis=1)
+    first = (shuffled < n_units // 2).astype(float)  # halves x m: 1 where the sample is in the first half
+    first = first if units is None else first[:, units]
+    size = first.sum(axis=1, keepdims=True)
+    correlations = spearman(first @ values / size, (1 - first) @ values / (len(values) - size))
     known: Floats = correlations[~np.isnan(correlations)]
     return known

@@ -78,7 +78,7 @@ class Store(StoreReader):
 
     def importance(
         self,
-        by: Sequence[str] = ("parameter_group", "component"),
+        by: str | Sequence[str] = ("parameter_group", "component"),
         components: str | Path | None = None,
         groups: str | Path | None = None,
         sample: int | None = None,
@@ -107,7 +107,7 @@ class Store(StoreReader):
         self,
         other: Store | None = None,
         between: Between | None = None,
-        by: Sequence[str] = ("parameter_group", "component"),
+        by: str | Sequence[str] = ("parameter_group", "component"),
         measure: str = "edge_share",
         method: str = "greedy",
         components: str | Path | None = None,

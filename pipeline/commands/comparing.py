@@ -60,7 +60,7 @@ def compare(
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="Columns of a row, with commas, as in `importance`, sample excepted.")
+        str, typer.Option(help="Columns of a row, with commas, as in `importance`, without `sample` and labels.")
     ] = "parameter_group,component",
     measure: Measure = "edge_share",
     method: Method = "greedy",

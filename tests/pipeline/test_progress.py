@@ -48,3 +48,12 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "4/10, " in captured.err
+
+
+def test_slow_first_samples_are_forgotten() -> None:
+    now = [0.0]
+    rate = Rate(1000, lambda: now[0])
+    for done in range(101):
+        rate.add(done)
+        now[0] += 60 if done < 20 else 2
+    assert str(rate).startswith("100/1000, 0.5/s, ")

@@ -98,3 +98,42 @@ def test_names_that_are_nothing_or_two_things(labelled: Store, drawn: Store) -> 
         drawn.importance(by=["condition"])
     with pytest.raises(StoreError, match="cannot be grouped by 'tokens'"):
         drawn.importance(by=["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (["samples"], "'samples' would be a column of the answer beside 'samples'.*write 'label.samples'"),
+        (["Edges", "component"], "'Edges' would be a column of the answer beside 'edges'"),
+        (["edge_share_low"], "'edge_share_low' would be a column"),
+        (["Component", "component"], "'component' would be a column of the answer beside 'Component'"),
+        (["sample", "SAMPLE"], "'SAMPLE' would be a column of the answer beside 'sample'"),
+    ],
+)
+def test_labels_called_like_a_column_of_the_answer(named: Store, by: list[str], message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        named.importance(by=by)
+
+
+def test_such_labels_by_their_full_name(named: Store) -> None:
+    found = named.importance(by=["label.samples", "label.Component", "component"])
+    assert found.columns[:4] == ["label.samples", "label.Component", "component", "samples"]
+    assert set(found.project('"label.samples", "label.Component"').fetchall()) == {("few", "x"), ("many", "y")}
+    assert named.importance(by="Component").project('"Component", samples').fetchall() == [("x", 2), ("y", 1)]
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The drawn samples with labels called like columns of the answer."""
+    few = {"samples": "few", "Edges": "1", "edge_share_low": "1", "Component": "x", "SAMPLE": "1"}
+    many = {**few, "samples": "many", "Component": "y"}
+    samples = [replace(s, labels=many if s.sample == 1 else few) for s in drawn_samples()]
+    return open_store(write_store(tmp_path_factory.mktemp("named") / "store", samples))
+
+
+def test_no_recorded_sample(tmp_path: Path) -> None:
+    samples = [replace(s, sample=i) for i, s in enumerate(s for s in drawn_samples() if s.status != "ok")]
+    with open_store(write_store(tmp_path / "store", samples)) as store:
+        for ask in (store.importance, lambda: store.importance(by="layer"), store.stability):
+            with pytest.raises(StoreError, match="has no recorded sample"):
+                ask()
