@@ -125,29 +125,21 @@ def test_an_error_at_any_moment(
     assert leftovers(out) == []
 
 
-def test_killed_at_any_moment(models_file: Path, rnn: OpenedModel, uninterrupted: Path, in_memory: Path) -> None:
-    killed_everywhere(models_file, rnn, uninterrupted, in_memory, step=27)
-
-
 @pytest.mark.slow
-def test_killed_at_many_moments(models_file: Path, rnn: OpenedModel, uninterrupted: Path, in_memory: Path) -> None:
-    """With step 1 at every moment, by hand."""
-    killed_everywhere(models_file, rnn, uninterrupted, in_memory, step=9)
-
-
-def killed_everywhere(models_file: Path, rnn: OpenedModel, wanted: Path, folder: Path, step: int) -> None:
-    """kill -9 at every `step`-th call, in processes of their own; then the same command."""
-    samples = write_lines(folder / "two.txt", "the cat", "dog")
+def test_killed_at_any_moment(models_file: Path, rnn: OpenedModel, uninterrupted: Path, in_memory: Path) -> None:
+    """kill -9 at every 13th call (by hand: every one), in processes of their own; then the same command."""
+    step = 13
+    samples = write_lines(in_memory / "two.txt", "the cat", "dog")
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    command = [sys.executable, str(KILLED), f"{models_file}:rnn", str(samples), str(folder), str(step)]
+    command = [sys.executable, str(KILLED), f"{models_file}:rnn", str(samples), str(in_memory), str(step)]
     ran = subprocess.run(command, env=one_thread, capture_output=True, text=True, check=True)
-    *killed, finished = sorted(folder.glob("killed-*"))
+    *killed, finished = sorted(in_memory.glob("killed-*"))
     assert int(ran.stdout) == len(killed) > 90 / step
-    assert_same_tables(finished, wanted)
+    assert_same_tables(finished, uninterrupted)
     for number, out in enumerate(killed):
-        assert_readable_in_between(out, wanted, verify=number % 5 == 2)
+        assert_readable_in_between(out, uninterrupted, verify=number % 5 == 2)
         dump(rnn.traced, read_samples(samples, rnn.encode), out, ALL)
-        assert_same_tables(out, wanted)
+        assert_same_tables(out, uninterrupted)
         assert leftovers(out) == []
 
 

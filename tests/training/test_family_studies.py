@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ CHOSEN = [
 ]
 
 
+@cache
 def recordings(case: int, dtype: torch.dtype) -> tuple[Recording, Recording]:
     """One sample, with the gradients of parameters and without."""
     name, values = CASES[case]
