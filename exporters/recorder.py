@@ -64,6 +64,12 @@ class Recording:
             return True
         return int(vertices.min()) >= 0 and int(vertices.max()) < self.n_parameters
 
+    def leave_out_parameter_gradients(self) -> None:
+        """Become the recording that is made without them."""
+        gradients = np.zeros(self.n_vertices, self.gradients.dtype)  # not written before they are used
+        gradients[self.n_parameters :] = self.gradients[self.n_parameters :]
+        self.gradients, self.has_parameter_gradients = gradients, False
+
     def is_finite(self) -> bool:
         """Whether the loss and every gradient is a finite number."""
         return bool(np.isfinite(self.loss) and np.isfinite(self.gradients).all())

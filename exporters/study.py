@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters import product_kernels
+from exporters import kernels, product_kernels
 from exporters.best_table import BestEdges, Rows, Table
-from exporters.kernels import add_at
 from exporters.recorder import Recording
 from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
 from exporters.threads import torch_threads_kept
@@ -110,7 +109,7 @@ def study_edges(recording: Recording, keep: int, group_of: NDArray[np.signedinte
             _add(gradient, row, score[slot.target] * slot.derivative)
         counts = [_count(recording, family, table) for family in _families(parts.stacks, in_rows)]
         best = table.best(recording, "greedy")
-    counts.append(_count_rows(recording, best, in_rows.vertices, gradient, group_of))
+        counts.append(_count_rows(recording, best, in_rows.vertices, gradient, group_of))
     return best.behind(len(gradient), recording.n_parameters), _joined(counts)
 
 
@@ -254,23 +253,24 @@ def _count_rows(
 ) -> Counted:
     """Count the parameters that have rows. gradient: of each."""
     n = len(vertices)
-    target = best.traced(slice(n))
-    size = np.abs(gradient)
-    norms = []
-    for tensor in recording.tape.tensors:
-        if tensor.kind == "parameter" and tensor.first_vertex is not None:
-            ends = np.searchsorted(vertices, [tensor.first_vertex, tensor.first_vertex + tensor.size])
-            part = size[slice(*ends)]
-            if len(part):
-                sums = part.sum(), (part**2).sum(), part.max(), int((part == 0).sum())
-                norms.append(Norms(tensor.first_vertex, len(part), *sums))
-    return Counted(group_of[vertices], target, np.ones(n, np.int64), size, norms)
+    parameters = [t for _, t in recording.vertex_tensors() if t.kind == "parameter"]
+    first = np.array([t.first_vertex for t in parameters], dtype=np.int64)
+    start = np.searchsorted(vertices, first)
+    size = np.searchsorted(vertices, first + [t.size for t in parameters]) - start
+    norms = [
+        Norms(int(vertex), int(n_rows), l1, squares, largest, int(zeros))
+        for vertex, n_rows, (l1, squares, largest, zeros) in zip(
+            first, size, kernels.norms(gradient, start, size), strict=True
+        )
+        if n_rows
+    ]
+    return Counted(group_of[vertices], best.traced(slice(n)), np.ones(n, np.int64), np.abs(gradient), norms)
 
 
 def _add(gradient: Floats, row: Ints, contribution: Floats) -> None:
     """Add contributions to the gradients of the parameters that have rows; other rows are activations."""
     inside = (row >= 0) & (row < len(gradient))
-    add_at(gradient, row[inside], contribution[inside])
+    kernels.add_at(gradient, row[inside], contribution[inside])
 
 
 def _scores(recording: Recording, slot: Direct | Contracted) -> Floats:

@@ -54,7 +54,7 @@ class TracedModel(Protocol):
     ) -> Recording:
         """Forward and backward on one sample; SampleError when the sample is at fault, ModelError when the model is.
 
-        parameter_gradients: whether they are needed; the first sample of each shape has them anyway
+        parameter_gradients: whether the recording has them
         """
         ...
 
@@ -114,7 +114,10 @@ class TorchModel:
         with altered_gradients(self._module) as altered:
             reference = self._reference(inputs)
         with blaming(altered):
-            return self._of_new_shape(shapes, inputs, tokens, reference)
+            recording = self._of_new_shape(shapes, inputs, tokens, reference)
+        if not parameter_gradients:
+            recording.leave_out_parameter_gradients()
+        return recording
 
     def _of_new_shape(
         self,
@@ -184,7 +187,10 @@ class TorchModel:
             loss = float(self._forward(inputs))
         if altered:
             with blaming(altered):
-                return self._checked(recorder, inputs, tokens, self._reference(inputs))
+                recording = self._checked(recorder, inputs, tokens, self._reference(inputs))
+            if not parameter_gradients:
+                recording.leave_out_parameter_gradients()
+            return recording
         if math.isfinite(loss) or recording.is_finite():
             compare_loss(recording, loss, TOLERANCE[self._dtype])
         return recording
@@ -232,7 +238,6 @@ class OnnxModel:
         except Exception as error:  # onnx raises protobuf's own types for a damaged file
             raise ModelError(f"{path} cannot be read as ONNX: {error}") from error
         self._recorder = Recorder(read_graph(self._model, dtype), dtype)
-        self._seen: set[Shapes] = set()
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -251,10 +256,7 @@ class OnnxModel:
         # whole numbers in a .jsonl file may stand for floats
         wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
         inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
-        shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
-        wanted_too = parameter_gradients or shapes not in self._seen
-        self._seen.add(shapes)
-        return self._recorder.record(inputs, n_tokens, first_token, parameter_gradients=wanted_too)
+        return self._recorder.record(inputs, n_tokens, first_token, parameter_gradients=parameter_gradients)
 
     def load(self, weights: Mapping[str, Tensor], source: str) -> None:
         """See TracedModel."""

@@ -130,7 +130,6 @@ class Study:
                 encoded.first_token,
                 parameter_gradients=self.settings.needs_parameter_gradients,
             )
-            _leave_out_what_is_not_needed(recording, self.settings)
         except SampleError as error:
             return {**row, "status": INVALID, "message": str(error)}
         if not recording.is_finite():
@@ -236,13 +235,6 @@ def first_recording(model: TracedModel, samples: list[Sample]) -> Recording:
         except SampleError as error:
             reason = str(error)
     raise SampleError(f"no sample can be recorded; the last one: {reason}")
-
-
-def _leave_out_what_is_not_needed(recording: Recording, settings: Settings) -> None:
-    """The first recording of a shape has all gradients; a sample's rows must not tell which sample was the first."""
-    if not settings.needs_parameter_gradients:
-        recording.gradients[: recording.n_parameters] = 0.0
-        recording.has_parameter_gradients = False
 
 
 def _non_finite(recording: Recording) -> str:
