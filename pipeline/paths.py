@@ -89,7 +89,7 @@ def path_tables(
     if best.method == "soft":
         counts = _soft_counts(recording, best, groups, spread)
         visits, _ = walker.vertex_mass(walk._replace(next=np.where(dead, -1, walk.next)), counts.entries)
-        return Paths(_tables(counts, groups, sample, best.method), visits > 0)
+        return Paths(_tables(counts, groups, sample, best.method, recording.gradients.dtype), visits > 0)
     if counted is not None:
         part = walker.visited_part(walk, counted.target, dead)
         entries = _entries(part, counted)
@@ -104,7 +104,7 @@ def path_tables(
     reached = np.zeros(recording.n_vertices - first, dtype=bool)
     reached[part.vertex[walker.vertex_mass(part.walk, entries)[0] > 0] - first] = True
     counts = _followed_counts(part, entries, present, groups)
-    return Paths(_tables(counts, groups, sample, best.method), reached)
+    return Paths(_tables(counts, groups, sample, best.method, recording.gradients.dtype), reached)
 
 
 def _entries(part: walker.Part, counted: Counted) -> walker.Entries:
@@ -171,14 +171,20 @@ class _Counts(NamedTuple):
     traced_weight: Floats  # G
 
 
-def _tables(counts: _Counts, groups: Groups, sample: int, method: str) -> dict[str, pa.Table]:
+def _tables(counts: _Counts, groups: Groups, sample: int, method: str, dtype: np.dtype[Any]) -> dict[str, pa.Table]:
     keys = _Keys(method, sample, groups.index.graph, [g.name for g in groups.partition.groups])
     (edges, weighted), (paths, weighted_paths), entries = counts.edges, counts.paths, counts.entries
     g, node = np.nonzero(edges)
     pg, component = np.nonzero(paths)
     return {
         "entries": keys.table(
-            entries.group, {"vertex": entries.vertex, "paths": entries.paths, "gradient_l1": entries.weight}
+            entries.group,
+            {
+                "vertex": entries.vertex,
+                "paths": entries.paths,
+                # sums of numbers of that precision; digits behind it would be a quarter of a study's bytes
+                "gradient_l1": entries.weight.astype(dtype).astype(np.float64),
+            },
         ),
         "path_edges": keys.table(
             g, {"node": node.astype(np.int32), "edges": edges[g, node], "weighted_edges": weighted[g, node]}
