@@ -164,6 +164,7 @@ def _stages(subject: Subject, settings: Settings, repeats: int = 3) -> Iterator[
     yield Row(f"**{subject.name}, detail {settings.detail}**: a step", 1.0, f"{subject.step:.3f} s; {size}")
     for work, call in calls:
         yield Row(work, median_seconds(call, repeats) / subject.step, "")
+    del recording, groups  # the memory that follows is that of a dump
     made, took = _written(subject, settings)
     n_rows = sum(file.rows for file in made.shard.all_files()) / len(made.rows)
     n_bytes = sum(file.bytes for file in made.shard.all_files()) / len(made.rows)
