@@ -139,6 +139,19 @@ def sentences(n: int) -> Iterator[Row]:
 
 def _stages(subject: Subject, settings: Settings, repeats: int = 3) -> Iterator[Row]:
     """Recording, sweep, all rows, and the sample written."""
+    yield from _stages_in_memory(subject, settings, repeats)  # whose arrays are freed by now
+    made, took = _written(subject, settings)
+    n_rows = sum(file.rows for file in made.shard.all_files()) / len(made.rows)
+    n_bytes = sum(file.bytes for file in made.shard.all_files()) / len(made.rows)
+    yield Row(
+        "a sample recorded, traced and written",
+        took / subject.step,
+        f"{n_rows / took / 1e6:.1f} M rows/s, {n_bytes / 1e6:.1f} MB, peak {peak_memory():,.0f} MiB",
+    )
+
+
+def _stages_in_memory(subject: Subject, settings: Settings, repeats: int = 3) -> Iterator[Row]:
+    """Recording, sweep, all rows."""
     groups = subject.groups()
     recording = subject.record(settings.needs_parameter_gradients)
 
@@ -164,15 +177,6 @@ def _stages(subject: Subject, settings: Settings, repeats: int = 3) -> Iterator[
     yield Row(f"**{subject.name}, detail {settings.detail}**: a step", 1.0, f"{subject.step:.3f} s; {size}")
     for work, call in calls:
         yield Row(work, median_seconds(call, repeats) / subject.step, "")
-    del recording, groups  # the memory that follows is that of a dump
-    made, took = _written(subject, settings)
-    n_rows = sum(file.rows for file in made.shard.all_files()) / len(made.rows)
-    n_bytes = sum(file.bytes for file in made.shard.all_files()) / len(made.rows)
-    yield Row(
-        "a sample recorded, traced and written",
-        took / subject.step,
-        f"{n_rows / took / 1e6:.1f} M rows/s, {n_bytes / 1e6:.1f} MB, peak {peak_memory():,.0f} MiB",
-    )
 
 
 def _written(subject: Subject, settings: Settings, n: int = 3) -> tuple[MadeShard, float]:
