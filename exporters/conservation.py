@@ -36,7 +36,7 @@ def conservation_error(recording: Recording) -> float:
     total[recording.loss_vertex - first] = 0.0
     np.maximum(size, np.finfo(recording.gradients.dtype).tiny, out=size)
     total /= size
-    return float(max(total.max(), -total.min()))
+    return float(np.abs(total, out=total).max())
 
 
 def _target_gradients(recording: Recording, slot: Contracted) -> Tensor:

@@ -257,13 +257,8 @@ def _count_rows(
     first = np.array([t.first_vertex for t in parameters], dtype=np.int64)
     start = np.searchsorted(vertices, first)
     size = np.searchsorted(vertices, first + [t.size for t in parameters]) - start
-    norms = [
-        Norms(int(vertex), int(n_rows), l1, squares, largest, int(zeros))
-        for vertex, n_rows, (l1, squares, largest, zeros) in zip(
-            first, size, kernels.norms(gradient, start, size), strict=True
-        )
-        if n_rows
-    ]
+    found = zip(first, kernels.norms(gradient, start, size), size, strict=True)
+    norms = [_norms(int(vertex), row[None], int(n_rows)) for vertex, row, n_rows in found if n_rows]
     return Counted(group_of[vertices], best.traced(slice(n)), np.ones(n, np.int64), np.abs(gradient), norms)
 
 

@@ -58,7 +58,7 @@ class GraphIndex:
 
     def tensors(self, vertices: Ints) -> NDArray[np.int32]:
         """The tensor of each vertex, given in ascending order."""
-        n = int(np.searchsorted(vertices, self.n_parameters)) if len(vertices) else 0
+        n = int(np.searchsorted(vertices, self.n_parameters))
         return np.concatenate(
             [
                 self.parameters[np.searchsorted(self.first_of, vertices[:n], "right") - 1],
@@ -257,7 +257,6 @@ def _norm_columns(name: str, norms: Floats, size: Ints) -> dict[str, Floats]:
     return {f"{name}_l1": l1, f"{name}_l2": np.sqrt(squares), f"{name}_max": largest, f"{name}_zeros": share}
 
 
-@torch_threads_kept()
 def best_edge_tables(
     recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
@@ -269,9 +268,10 @@ def best_edge_tables(
         start = np.append(0, np.cumsum(present.sum(axis=1)))
         if start[-1] == 0:
             continue
-        src, dst, rank, contribution = kernels.edge_rows(
-            best.first + row, target, start, recording.gradients, derivative
-        )
+        with torch_threads_kept():  # of a generator, a decorator would only see the beginning
+            src, dst, rank, contribution = kernels.edge_rows(
+                best.first + row, target, start, recording.gradients, derivative
+            )
         yield pa.table(
             {
                 "method": _label(best.method, len(src)),

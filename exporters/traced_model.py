@@ -110,12 +110,13 @@ class TorchModel:
         shapes: Shapes = tuple((name, tuple(x.shape)) for name, x in inputs.items())
         tokens = Tokens(n_tokens, first_token)
         if shapes in self._of_shape:
-            return self._compared(self._of_shape[shapes], inputs, tokens, parameter_gradients)
-        with altered_gradients(self._module) as altered:
-            reference = self._reference(inputs)
-        with blaming(altered):
-            recording = self._of_new_shape(shapes, inputs, tokens, reference)
-        if not parameter_gradients:
+            recording = self._compared(self._of_shape[shapes], inputs, tokens, parameter_gradients)
+        else:
+            with altered_gradients(self._module) as altered:
+                reference = self._reference(inputs)
+            with blaming(altered):
+                recording = self._of_new_shape(shapes, inputs, tokens, reference)
+        if recording.has_parameter_gradients and not parameter_gradients:  # they were needed for a comparison
             recording.leave_out_parameter_gradients()
         return recording
 
@@ -187,10 +188,7 @@ class TorchModel:
             loss = float(self._forward(inputs))
         if altered:
             with blaming(altered):
-                recording = self._checked(recorder, inputs, tokens, self._reference(inputs))
-            if not parameter_gradients:
-                recording.leave_out_parameter_gradients()
-            return recording
+                return self._checked(recorder, inputs, tokens, self._reference(inputs))
         if math.isfinite(loss) or recording.is_finite():
             compare_loss(recording, loss, TOLERANCE[self._dtype])
         return recording

@@ -139,7 +139,7 @@ class StoreWriter:
 
     def _rename(self, file: StoredFile) -> StoredFile:
         path = self.folder / file.path
-        final = path.with_name(path.name[: path.name.index(SUFFIX) + len(SUFFIX)])
+        final = path.with_name(path.name.partition(SUFFIX)[0] + SUFFIX)
         path.replace(final)
         _sync_folder(final.parent)
         return replace(file, path=final.relative_to(self.folder).as_posix())
@@ -201,7 +201,7 @@ class ShardWriter:
             folder = self._folder / table / f"shard={self._number:05d}"
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"part-{len(parts)}{SUFFIX}.{self._attempt}{TEMPORARY}"
-            thread = self._threads[sum(len(parts) for parts in self._parts.values()) % _WRITERS]
+            thread = self._threads[len(self._all_parts()) % _WRITERS]
             parts.append(_Part(path, table, table_schema(table, self._dtype), self._row_group, thread))
         return parts[-1]
 

@@ -129,9 +129,9 @@ def _group_sides(store: StoreReader, between: Between, matrix: Matrix) -> list[S
     name, *wanted = _parsed(between)
     value_of = values_of(store, sample_column(store, name))
     texts = _texts(store)
+    known = {sample: str(found) for sample, found in value_of.items() if found is not None}
     sides = []
     for value in wanted:
-        known = {sample: str(found) for sample, found in value_of.items() if found is not None}
         inside = {sample: text for sample, text in texts.items() if known.get(sample) == value}
         chosen = [i for i, sample in enumerate(matrix.samples) if sample in inside]
         if not chosen:

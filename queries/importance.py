@@ -31,7 +31,8 @@ from queries.schema import StoreError
 from queries.statistics import Units, means, summarise_samples
 
 _SPREAD_OF = ("sd", "low", "high")
-_COLUMNS = ("samples", *MEASURES, *(f"{measure}_{name}" for measure in SPREAD for name in _SPREAD_OF))
+_SPREADS = tuple(f"{measure}_{name}" for measure in SPREAD for name in _SPREAD_OF)
+_COLUMNS = ("samples", *MEASURES, *_SPREADS)
 
 if TYPE_CHECKING:
     import duckdb
@@ -72,7 +73,7 @@ class _Statistics:
     def __init__(self, n_rows: int) -> None:
         self.samples = np.zeros(n_rows, np.int64)
         self.mean = {measure: np.full(n_rows, np.nan) for measure in MEASURES}
-        self.spread = {f"{measure}_{name}": np.full(n_rows, np.nan) for measure in SPREAD for name in _SPREAD_OF}
+        self.spread = {column: np.full(n_rows, np.nan) for column in _SPREADS}
 
     def fill(self, rows: NDArray[np.int64], values: dict[str, NDArray[np.float64]], units: Units) -> None:
         """values: of each measure, rows x samples of one group, nan where a sample lacks it."""

@@ -148,11 +148,10 @@ def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tup
     return groups, [group.name for group in stored]
 
 
-def _walked_counts(store: StoreReader, question: Question) -> pa.Table:
+def _walked_counts(store: StoreReader, question: Question, samples: list[tuple[int, int]]) -> pa.Table:
     from queries.components import RuleUse, check_use, members_by_columns, members_by_rules
     from queries.walked_importance import label, walk_sample
 
-    samples = _samples(store, question.sample)
     graphs = [store.graph(graph) for graph in sorted({graph for _, graph in samples})]
     groups, finest_names = _resolve_groups(store, question, graphs[0])
     rules = question.components
@@ -234,20 +233,19 @@ def sample_measures(store: StoreReader, question: Question) -> pa.Table:
     Raises StoreError where the files' rules do not fit the store, and where no sample is recorded.
     """
     is_stored = question.components is None and question.groups is None and set(question.columns) <= {"component"}
-    if not _samples(store, question.sample):
+    samples = _samples(store, question.sample)
+    if not samples:
         raise StoreError(
             f"{store.path} has no recorded sample; `gradtrace info {store.path}` counts those that failed."
         )
-    counts = _stored_counts(store, question) if is_stored else _walked_counts(store, question)
+    counts = _stored_counts(store, question) if is_stored else _walked_counts(store, question, samples)
     return _shares_and_rates(store, counts, question)
 
 
 def units_of(store: StoreReader, samples: Sequence[int]) -> Units:
     """Which of the samples are of one sentence, see `queries.statistics`: a store has it again at every checkpoint."""
-    text = "select sample, text, row_number() over (partition by checkpoint, text order by sample) from samples"
-    sentence = {sample: which for sample, *which in store.fetch(text)}
     number: dict[tuple[str | None, int], int] = {}
-    units = np.array([number.setdefault(tuple(sentence[sample]), len(number)) for sample in samples], np.int64)
+    units = np.array([number.setdefault(store.sentences[sample], len(number)) for sample in samples], np.int64)
     return units if len(number) < len(samples) else None
 
 

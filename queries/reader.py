@@ -96,6 +96,12 @@ class StoreReader:
         """The parameter groups the dump counted, in the order of their names."""
         return read_finest_groups(self.fetch)
 
+    @cached_property
+    def sentences(self) -> dict[int, tuple[str | None, int]]:
+        """Of every sample, its text and how often that stood before: alike for a sentence at several checkpoints."""
+        text = "select sample, text, row_number() over (partition by checkpoint, text order by sample) from samples"
+        return {sample: (text, number) for sample, text, number in self.fetch(text)}
+
     def graph(self, graph: int) -> Graph:
         """The operators and tensors of one graph."""
         if graph not in self._graphs:

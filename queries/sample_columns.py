@@ -59,7 +59,7 @@ def sample_column(store: StoreReader, name: str, others: Collection[str] = ()) -
         return SampleColumn(name, f'"{column}"')
     choices = [*others, *COLUMNS]
     raise StoreError(
-        f"samples cannot be grouped by {name!r}.{nearest(label, list(dict.fromkeys([*choices, *there])))} "
+        f"samples cannot be grouped by {name!r}.{nearest(label, [*choices, *there])} "
         f"Choose among {', '.join(choices)}. {labels_said(store)}"
     )
 

@@ -338,19 +338,6 @@ def count_paths(
     return _count_paths(met, first, entries, (n_groups, n_components))
 
 
-@_compiled
-def _met_of_nodes(
-    first: int, following: NDArray[np.int64], node: NDArray[np.int32], component: NDArray[np.int32]
-) -> NDArray[np.uint64]:
-    met = np.zeros((following.size, 1), np.uint64)
-    for i in range(following.size - 1, -1, -1):
-        if node[i] >= 0 and 0 <= component[node[i]] < 64:
-            met[i, 0] = _ONE << np.uint64(component[node[i]])
-        if following[i] >= 0:
-            met[i, 0] |= met[following[i] - first, 0]
-    return met
-
-
 def count_paths_by_node(
     walk: Walk, node_component: NDArray[np.int32], entries: Entries, n_groups: int, n_components: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -360,9 +347,13 @@ def count_paths_by_node(
     """
     paths, weights = np.zeros((n_groups, n_components)), np.zeros((n_groups, n_components))
     for low in range(0, n_components, 64):
-        met = _met_of_nodes(walk.first, walk.next, walk.node, node_component - np.int32(low))
-        shape = n_groups, min(64, n_components - low)
-        paths[:, low : low + 64], weights[:, low : low + 64] = _count_paths(met, walk.first, entries, shape)
+        n = min(64, n_components - low)
+        bit_of = np.zeros(len(node_component) + 1, np.uint64)  # an input's node, -1, finds the last one
+        inside = np.flatnonzero((node_component >= low) & (node_component < low + n))
+        bit_of[inside] = _ONE << (node_component[inside] - low).astype(np.uint64)
+        met = components_met(walk, bit_of[walk.node][:, None])
+        found = count_paths(met, entries, walk.first, n_groups, n)
+        paths[:, low : low + n], weights[:, low : low + n] = found
     return paths, weights
 
 

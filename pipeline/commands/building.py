@@ -76,10 +76,11 @@ def export(
     opened = StudySource(model, samples, dtype.value, checkpoint, objective=objective).open()
     recording = first_recording(opened.traced, opened.samples.samples)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_model(annotate(opened.traced.model, recording), out)
+    annotated = annotate(opened.traced.model, recording)
+    save_model(annotated, out)
     n_parameters = sum(t.kind == "parameter" for t in recording.tape.tensors)
     typer.echo(
-        f"{out}: {len(opened.traced.model.graph.node)} nodes, {n_parameters} parameter tensors; "
+        f"{out}: {len(annotated.graph.node)} nodes, {n_parameters} parameter tensors; "
         f"{len(recording.tape.calls)} primitive operators on the first sample, loss {recording.loss:.6g}"
     )
 
