@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TYPES := .venv/types/gradtrace# the installed package as links, for mypy
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-fast lint format clean
@@ -19,6 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	mkdir -p $(TYPES)
+	ln -sfn $(CURDIR)/exporters $(CURDIR)/queries $(CURDIR)/pipeline $(CURDIR)/pipeline/gradtrace/* $(TYPES)/
 	@touch $@
 
 demo: env ## train, export, dump, trace and rank once, on the bundled default
@@ -33,7 +36,7 @@ test-fast: env ## run the tests that take less than a few seconds each
 lint: env ## check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --strict -p exporters -p queries -p pipeline
+	$(BIN)/mypy
 
 format: env ## format the code, mend what can be mended
 	$(BIN)/ruff check --fix-only .

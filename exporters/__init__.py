@@ -1,5 +1,5 @@
 """From a torch model to its gradient graph: export, lowering, recording, edges, Parquet."""
 
-from exporters.models import Encoded, ModelError, SampleError, Traceable
+from .models import Encoded, ModelError, SampleError, Traceable
 
 __all__ = ["Encoded", "ModelError", "SampleError", "Traceable"]

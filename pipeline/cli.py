@@ -6,7 +6,9 @@ import sys
 
 import typer
 
-from pipeline.commands import asking, building, comparing
+from .commands import ask as asking
+from .commands import compare as comparing
+from .commands import make as building
 
 app = typer.Typer(
     help="Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?",
@@ -23,8 +25,8 @@ INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
-    from exporters.models import ModelError, SampleError
-    from queries.schema import StoreError
+    from ..exporters.models import ModelError, SampleError
+    from ..queries.schema import StoreError
 
     try:
         app()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import typer
 
-from exporters.annotate import annotate, save_model
-from pipeline import training
-from pipeline.dump import dump, first_recording
-from pipeline.output import print_rows
-from pipeline.progress import progress
-from pipeline.settings import Settings
-from pipeline.sources import open_model, read_samples
-from queries import Store, open_store
+from ..exporters.store.annotate import annotate, save_model
+from ..exporters.store.settings import Settings
+from ..queries import Store, open_store
+from .dump.dump import dump, first_recording
+from .dump.sources import open_model, read_samples
+from .output import print_rows
+from .progress import progress
+from .training import training
 
 N_SAMPLES = 20
 PARAMETER = "lstm.weight_hh_l0[3,17]"

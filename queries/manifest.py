@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from queries.schema import GRAPH_TABLES, StoreError
+from .schema import GRAPH_TABLES, StoreError
 
 FORMAT = "gradtrace"
 FORMAT_VERSION = 2

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queries.manifest import check_files, read_manifest
-from queries.reader import StoreReader
+from .database.reader import StoreReader
+from .manifest import check_files, read_manifest
 
 if TYPE_CHECKING:
     import duckdb
 
-    from queries.comparison import Between, Comparison
-    from queries.path import Path as TracedPath
-    from queries.path_statistics import PathStatistics
-    from queries.paths import Paths
-    from queries.stored_edges import MoreEdges
-    from queries.verify import Check
+    from .importance.comparison import Between, Comparison
+    from .paths.path_list import Paths
+    from .paths.statistics import PathStatistics
+    from .paths.stored_edges import MoreEdges
+    from .paths.trace import Path as TracedPath
+    from .verify.verify import Check
 
 
 def open_store(path: str | Path, *, check: bool = True) -> Store:
@@ -53,8 +53,8 @@ class Store(StoreReader):
         through: components and vertices that it must pass: then it is the best such path, by product for the method
             'product' and by share, which is what greedy goes by, for the others
         """
-        from queries.best_paths import best_path
-        from queries.path import trace
+        from .paths.best_paths import best_path
+        from .paths.trace import trace
 
         return (
             best_path(self, parameter, sample, method, through) if through else trace(self, parameter, sample, method)
@@ -71,8 +71,8 @@ class Store(StoreReader):
         components: str | Path | None = None,
         more: MoreEdges | None = None,
     ) -> Paths:
-        """The `k` best paths from a vertex, to the loss or another vertex; see `queries.best_paths`."""
-        from queries.best_paths import best_paths
+        """The `k` best paths from a vertex, to the loss or another vertex; see `queries.paths.best_paths`."""
+        from .paths.best_paths import best_paths
 
         return best_paths(self, start, sample, k, by, through=through, to=to, components=components, more=more)
 
@@ -84,8 +84,8 @@ class Store(StoreReader):
         sample: int | None = None,
         method: str = "greedy",
     ) -> duckdb.DuckDBPyRelation:
-        """How much of the paths of each parameter group each component carries; see `queries.importance`."""
-        from queries.importance import importance
+        """How much of the paths of each parameter group each component carries; see `queries.importance.importance`."""
+        from .importance.importance import importance
 
         return importance(self, by, components=components, groups=groups, sample=sample, method=method)
 
@@ -98,8 +98,8 @@ class Store(StoreReader):
         components: str | Path | None = None,
         groups: str | Path | None = None,
     ) -> duckdb.DuckDBPyRelation:
-        """Whether the samples rank the components alike, per parameter group; see `queries.stability`."""
-        from queries.stability import stability
+        """Whether the samples rank the components alike, per parameter group; see `queries.importance.stability`."""
+        from .importance.stability import stability
 
         return stability(self, by, group, measure, method=method, components=components, groups=groups)
 
@@ -113,8 +113,8 @@ class Store(StoreReader):
         components: str | Path | None = None,
         groups: str | Path | None = None,
     ) -> Comparison:
-        """Differences to another store, or between 'condition=singular,plural'; see `queries.comparison`."""
-        from queries.comparison import compare
+        """Differences to another store, or between 'condition=singular,plural'; see `queries.importance.comparison`."""
+        from .importance.comparison import compare
 
         return compare(
             self, other, between, by=by, measure=measure, method=method, components=components, groups=groups
@@ -122,18 +122,18 @@ class Store(StoreReader):
 
     def path_statistics(self, start: str | int, sample: int = 0) -> PathStatistics:
         """How many paths lead from a vertex to the loss, and how their products are spread."""
-        from queries.path_statistics import path_statistics
+        from .paths.statistics import path_statistics
 
         return path_statistics(self, start, sample)
 
     def info(self) -> dict[str, Any]:
         """What the store holds: model, settings, samples, sizes."""
-        from queries.summary import summarise
+        from .database.summary import summarise
 
         return summarise(self)
 
     def verify(self) -> list[Check]:
-        """Check every claim the store makes; see `queries.verify`. Failures are rows, not errors."""
-        from queries.verify import verify
+        """Check every claim the store makes; see `queries.verify.verify`. Failures are rows, not errors."""
+        from .verify.verify import verify
 
         return verify(self)

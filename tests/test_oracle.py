@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import find, given, settings
-from oracle import (
+from torch import nn
+
+from .oracle import (
     Edge,
     RandomDag,
     ScalarGraph,
@@ -19,7 +21,6 @@ from oracle import (
     language_model_graph,
     random_dags,
 )
-from torch import nn
 
 Floats = npt.NDArray[np.float64]
 MODULES: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "rnn": nn.RNN, "gru": nn.GRU}

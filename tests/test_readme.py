@@ -8,11 +8,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.demo import N_SAMPLES
-from pipeline.dump import Settings, dump
-from pipeline.sources import open_model, read_samples
-from queries import Store, open_store
+from gradtrace.pipeline.cli import app
+from gradtrace.pipeline.demo import N_SAMPLES
+from gradtrace.pipeline.dump.dump import Settings, dump
+from gradtrace.pipeline.dump.sources import open_model, read_samples
+from gradtrace.queries import Store, open_store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,8 +39,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("readme")
     (folder / "lstm.py").write_text(
         "import torch\n"
-        "from exporters import Encoded, Traceable\n"
-        "from pipeline.zoo import family, make_hyperparameters\n"
+        "from gradtrace import Encoded, Traceable\n"
+        "from gradtrace.pipeline.zoo import family, make_hyperparameters\n"
         "def build():\n"
         "    torch.manual_seed(0)\n"
         "    sizes = make_hyperparameters('lstm_lm', {'embedding_size': 4, 'hidden_size': 18})\n"

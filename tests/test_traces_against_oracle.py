@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from oracle import ScalarGraph, language_model_graph
 
-from exporters.best_table import BestEdges
-from exporters.conservation import conservation_error
-from exporters.edges import edge_blocks, total_edges
-from exporters.recorder import Recording
-from exporters.sweep import best_edges
-from exporters.traced_model import TorchModel
-from pipeline.zoo import family, make_hyperparameters
+from gradtrace.exporters.edges.blocks import edge_blocks, total_edges
+from gradtrace.exporters.edges.conservation import conservation_error
+from gradtrace.exporters.paths.best_table import BestEdges
+from gradtrace.exporters.paths.sweep import best_edges
+from gradtrace.exporters.recording.recorder import Recording
+from gradtrace.exporters.recording.traced_model import TorchModel
+from gradtrace.pipeline.zoo import family, make_hyperparameters
+
+from .oracle import ScalarGraph, language_model_graph
 
 VOCABULARY = 9
 IDS = [0, 3, 5, 3, 8]

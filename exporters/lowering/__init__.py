@@ -4,7 +4,7 @@ Importing this package registers them. Within a composite, operators inherit the
 which part they are (a gate, a softmax, a loss).
 """
 
-from exporters.lowering import (
+from . import (
     activations,
     attention,
     control_flow,

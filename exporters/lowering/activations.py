@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 
 @composite("Swish")

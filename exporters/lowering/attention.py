@@ -10,10 +10,10 @@ import math
 
 import torch
 
-from exporters.lowering.softmax import softmax
-from exporters.models import ModelError
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..models import ModelError
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
+from .softmax import softmax
 
 
 @composite("Attention")

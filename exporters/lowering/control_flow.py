@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from exporters.models import ModelError, SampleError
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..models import ModelError, SampleError
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 Body = Callable[..., list[Any]]
 

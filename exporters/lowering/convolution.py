@@ -10,10 +10,10 @@ from math import prod
 
 import torch
 
-from exporters.lowering.windows import padded, same_pads, windows
-from exporters.models import ModelError
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..models import ModelError
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
+from .windows import padded, same_pads, windows
 
 
 @composite("Conv")

@@ -12,9 +12,9 @@ from math import prod
 
 import torch
 
-from exporters.models import ModelError
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..models import ModelError
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 _ELLIPSIS = "0123456789"  # labels for the axes that `...` stands for, the last axis last
 

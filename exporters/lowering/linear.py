@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from exporters.operators.arguments import Integers, integers
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..operators.arguments import Integers, integers
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 Axes = Value | Integers | None
 

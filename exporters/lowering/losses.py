@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exporters.lowering.softmax import log_softmax, log_sum_exp, shifted
-from exporters.models import ModelError
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..models import ModelError
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
+from .softmax import log_softmax, log_sum_exp, shifted
 
 
 @composite("SoftmaxCrossEntropyLoss")

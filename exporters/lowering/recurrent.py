@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exporters.models import ModelError
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..models import ModelError
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 
 @dataclass

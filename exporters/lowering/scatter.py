@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from exporters.operators.copies import places_of_elements, places_of_slices
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..operators.copies import places_of_elements, places_of_slices
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 _REDUCTIONS = {"add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 

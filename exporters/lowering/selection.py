@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 
 @composite("TopK")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from exporters.operators.arguments import Integers, axes_of
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..operators.arguments import Integers, axes_of
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 
 def shifted(tape: Tape, x: Value, axes: list[int]) -> tuple[Value, Value]:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from exporters.operators.registry import composite
-from exporters.tape import Tape, Value
+from ..operators.registry import composite
+from ..tape.tape import Tape, Value
 
 
 @composite("CumSum")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exporters.operators.registry import primitive
+from .registry import primitive
 
 
 class Contraction(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exporters.operators.arguments import Integers, integers
-from exporters.operators.registry import primitive
+from .arguments import Integers, integers
+from .registry import primitive
 
 
 def _copies(name: str, compute: Callable[..., Tensor], repeats: Callable[..., Tensor] | None = None) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
 
-from exporters.operators.registry import primitive
+from .registry import primitive
 
 Binary = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,8 +12,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from exporters.operators.arguments import Integers, axes_of
-from exporters.operators.registry import primitive
+from .arguments import Integers, axes_of
+from .registry import primitive
 
 Reduction = Callable[[Tensor], Tensor]
 

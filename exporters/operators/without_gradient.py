@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from exporters.operators.registry import without_gradient
+from .registry import without_gradient
 
 
 def _shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:

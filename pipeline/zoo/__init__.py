@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
 
-from exporters.models import Encoded, ModelError
-from queries.names import nearest
+from ...exporters.models import Encoded, ModelError
+from ...queries.database.names import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from pipeline.corpora import Layout
+    from ..corpora.corpora import Layout
 
 H = TypeVar("H")
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from exporters.models import Encoded, SampleError
-from pipeline.corpora import LABELLED, OPINIONS
-from pipeline.tokens import tokenize
-from pipeline.vocabulary import Vocabulary
-from pipeline.zoo import Task
-from pipeline.zoo._targets import PADDING, scored_targets
+from ...exporters.models import Encoded, SampleError
+from ..corpora.corpora import LABELLED, OPINIONS
+from ..corpora.tokens import tokenize
+from ..corpora.vocabulary import Vocabulary
+from . import Task
+from ._targets import PADDING, scored_targets
 
 
 def encode_labelled(text: str, labels: Vocabulary, words: Vocabulary) -> Encoded:

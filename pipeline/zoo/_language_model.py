@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from exporters.models import Encoded, SampleError
-from pipeline.corpora import PYTHON_DOCS, TEXT
-from pipeline.tokens import tokenize
-from pipeline.vocabulary import END, Vocabulary
-from pipeline.zoo import Task
-from pipeline.zoo._targets import PADDING, prediction_loss, scored_targets
+from ...exporters.models import Encoded, SampleError
+from ..corpora.corpora import PYTHON_DOCS, TEXT
+from ..corpora.tokens import tokenize
+from ..corpora.vocabulary import END, Vocabulary
+from . import Task
+from ._targets import PADDING, prediction_loss, scored_targets
 
 
 class LanguageModel(nn.Module):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pipeline.zoo._cells import State
-from pipeline.zoo._language_model import LanguageModel
-from pipeline.zoo._recurrent import RecurrentHyperparameters
+from ._cells import State
+from ._language_model import LanguageModel
+from ._recurrent import RecurrentHyperparameters
 
 
 def over_time(cell: nn.Module, inputs: Tensor, state: State) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pipeline.zoo._hyperparameters import Hyperparameters, count, share
-from pipeline.zoo._language_model import LanguageModel
+from ._hyperparameters import Hyperparameters, count, share
+from ._language_model import LanguageModel
 
 
 @dataclass(frozen=True)

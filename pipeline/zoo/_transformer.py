@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.zoo._hyperparameters import Hyperparameters, choice, count, share, switch
+from ._hyperparameters import Hyperparameters, choice, count, share, switch
 
 LEARNED, PRE = "learned", "pre"
 

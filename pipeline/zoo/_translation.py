@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from exporters.models import Encoded, SampleError
-from pipeline.corpora import PAIRS, TRANSLATION
-from pipeline.tokens import tokenize_side
-from pipeline.vocabulary import END, Vocabulary
-from pipeline.zoo import Task
-from pipeline.zoo._targets import PADDING, scored_targets
+from ...exporters.models import Encoded, SampleError
+from ..corpora.corpora import PAIRS, TRANSLATION
+from ..corpora.tokens import tokenize_side
+from ..corpora.vocabulary import END, Vocabulary
+from . import Task
+from ._targets import PADDING, scored_targets
 
 
 def encode_pair(text: str, source: Vocabulary, target: Vocabulary) -> Encoded:

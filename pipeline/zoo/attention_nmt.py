@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from pipeline.zoo import Family
-from pipeline.zoo._cells import GatedGRUCell, GatedLSTMCell, State
-from pipeline.zoo._hyperparameters import Hyperparameters, choice, count, share, switch
-from pipeline.zoo._targets import prediction_loss, words_or_first
-from pipeline.zoo._translation import TRANSLATION_TASK
+from . import Family
+from ._cells import GatedGRUCell, GatedLSTMCell, State
+from ._hyperparameters import Hyperparameters, choice, count, share, switch
+from ._targets import prediction_loss, words_or_first
+from ._translation import TRANSLATION_TASK
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from pipeline.zoo import Family
-from pipeline.zoo._language_model import LANGUAGE_MODEL
-from pipeline.zoo._recurrent import RecurrentHyperparameters, RecurrentLanguageModel
+from . import Family
+from ._language_model import LANGUAGE_MODEL
+from ._recurrent import RecurrentHyperparameters, RecurrentLanguageModel
 
 
 class GRULanguageModel(RecurrentLanguageModel):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.zoo import Family
-from pipeline.zoo._hyperparameters import Hyperparameters, count
-from pipeline.zoo._language_model import LANGUAGE_MODEL, LanguageModel
+from . import Family
+from ._hyperparameters import Hyperparameters, count
+from ._language_model import LANGUAGE_MODEL, LanguageModel
 
 
 @dataclass(frozen=True)

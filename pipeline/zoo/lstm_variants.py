@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pipeline.zoo import Family
-from pipeline.zoo._cells import Ablation, GatedLSTMCell, SimpleCell
-from pipeline.zoo._hyperparameters import choice
-from pipeline.zoo._language_model import LANGUAGE_MODEL
-from pipeline.zoo._loops import LoopedLanguageModel
-from pipeline.zoo._recurrent import RecurrentHyperparameters
+from . import Family
+from ._cells import Ablation, GatedLSTMCell, SimpleCell
+from ._hyperparameters import choice
+from ._language_model import LANGUAGE_MODEL
+from ._loops import LoopedLanguageModel
+from ._recurrent import RecurrentHyperparameters
 
 NO_GATES = "no_gates"
 ABLATIONS = {

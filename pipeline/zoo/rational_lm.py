@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.zoo import Family
-from pipeline.zoo._cells import Gate, State
-from pipeline.zoo._hyperparameters import count
-from pipeline.zoo._language_model import LANGUAGE_MODEL
-from pipeline.zoo._loops import LoopedLanguageModel
-from pipeline.zoo._recurrent import RecurrentHyperparameters
+from . import Family
+from ._cells import Gate, State
+from ._hyperparameters import count
+from ._language_model import LANGUAGE_MODEL
+from ._loops import LoopedLanguageModel
+from ._recurrent import RecurrentHyperparameters
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from pipeline.zoo import Family
-from pipeline.zoo._classification import CLASSIFICATION
-from pipeline.zoo._hyperparameters import Hyperparameters, count, share
-from pipeline.zoo._targets import words_or_first
+from . import Family
+from ._classification import CLASSIFICATION
+from ._hyperparameters import Hyperparameters, count, share
+from ._targets import words_or_first
 
 
 @dataclass(frozen=True)

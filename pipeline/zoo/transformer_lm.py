@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.zoo import Family
-from pipeline.zoo._language_model import LANGUAGE_MODEL, LanguageModel
-from pipeline.zoo._transformer import (
+from . import Family
+from ._language_model import LANGUAGE_MODEL, LanguageModel
+from ._transformer import (
     Positions,
     TransformerHyperparameters,
     WordEmbedding,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.zoo import Family
-from pipeline.zoo._targets import prediction_loss, words_or_first
-from pipeline.zoo._transformer import (
+from . import Family
+from ._targets import prediction_loss, words_or_first
+from ._transformer import (
     Positions,
     TransformerHyperparameters,
     WordEmbedding,
@@ -16,7 +16,7 @@ from pipeline.zoo._transformer import (
     output_layer,
     through,
 )
-from pipeline.zoo._translation import TRANSLATION_TASK
+from ._translation import TRANSLATION_TASK
 
 
 class Stack(nn.Module):

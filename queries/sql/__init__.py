@@ -1,1 +1,1 @@
-"""One file per question; `queries.library` reads them."""
+"""One file per question; `queries.database.library` reads them."""

@@ -22,13 +22,13 @@ import numpy as np
 from measuring import Size, Subject, gpt2, lstm, machine, median_seconds, peak_memory, seconds
 from plain import networkx_walk, torch_edges
 
-from exporters.recorder import Recording
-from exporters.study import study_edges
-from exporters.sweep import best_edges
-from pipeline.dump import MadeShard, Task, dump
-from pipeline.sample_tables import sample_tables
-from pipeline.settings import Settings
-from queries import open_store
+from gradtrace.exporters.paths.counted import study_edges
+from gradtrace.exporters.paths.sweep import best_edges
+from gradtrace.exporters.recording.recorder import Recording
+from gradtrace.exporters.store.sample import sample_tables
+from gradtrace.exporters.store.settings import Settings
+from gradtrace.pipeline.dump.dump import MadeShard, Task, dump
+from gradtrace.queries import open_store
 
 AUTHORS = Size(words=10_000, units=1_000, tokens=20)
 MIDDLE = Size(words=2_000, units=200, tokens=20)

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from measuring import median_seconds
 
-from exporters.edges import total_edges
-from exporters.traced_model import TorchModel
-from pipeline.corpora import load_corpus
-from pipeline.dump import Settings, dump
-from pipeline.sources import Sample, Samples
-from pipeline.vocabulary import build_vocabularies
-from pipeline.zoo import family, family_names, make_hyperparameters
+from gradtrace.exporters.edges.blocks import total_edges
+from gradtrace.exporters.recording.traced_model import TorchModel
+from gradtrace.pipeline.corpora.corpora import load_corpus
+from gradtrace.pipeline.corpora.vocabulary import build_vocabularies
+from gradtrace.pipeline.dump.dump import Settings, dump
+from gradtrace.pipeline.dump.sources import Sample, Samples
+from gradtrace.pipeline.zoo import family, family_names, make_hyperparameters
 
 CORPORA = {"language modelling": "agreement", "translation": "translation", "classification": "opinions"}
 

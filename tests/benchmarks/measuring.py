@@ -17,17 +17,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from exporters.models import Encoded
-from exporters.parameter_groups import partition
-from exporters.recorder import Recording
-from exporters.tables import index_graph
-from exporters.traced_model import TorchModel
-from pipeline.checkpoints import AtCheckpoints
-from pipeline.dump import Study
-from pipeline.paths import Groups, default_components
-from pipeline.settings import Settings
-from pipeline.sources import Sample, Samples
-from pipeline.zoo import family, make_hyperparameters
+from gradtrace.exporters.models import Encoded
+from gradtrace.exporters.recording.parameter_groups import partition
+from gradtrace.exporters.recording.recorder import Recording
+from gradtrace.exporters.recording.traced_model import TorchModel
+from gradtrace.exporters.store.path_tables import Groups, default_components
+from gradtrace.exporters.store.settings import Settings
+from gradtrace.exporters.store.tables import index_graph
+from gradtrace.pipeline.dump.checkpoints import AtCheckpoints
+from gradtrace.pipeline.dump.dump import Study
+from gradtrace.pipeline.dump.sources import Sample, Samples
+from gradtrace.pipeline.zoo import family, make_hyperparameters
 
 STATUS = Path("/proc/self/status")
 

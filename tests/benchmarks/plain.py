@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters.edges import edge_blocks
-from exporters.recorder import Recording
-from exporters.slots import Contracted, Direct, first_vertex, slots_in_reverse
+from gradtrace.exporters.edges.blocks import edge_blocks
+from gradtrace.exporters.edges.slots import Contracted, Direct, first_vertex, slots_in_reverse
+from gradtrace.exporters.recording.recorder import Recording
 
 Ints = NDArray[np.int64]
 

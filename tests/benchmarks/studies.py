@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from queries import Store, open_store
-from queries.manifest import Manifest, Shard, StoredFile, write_manifest
-from queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
+from gradtrace.queries import Store, open_store
+from gradtrace.queries.manifest import Manifest, Shard, StoredFile, write_manifest
+from gradtrace.queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 
 GROUPS = [f"group_{i:02d}" for i in range(15)]
 COMPONENTS = [f"component_{i}" for i in range(10)]

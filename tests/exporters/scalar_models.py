@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import oracle
 import torch
 from numpy.typing import NDArray
-from oracle import Matrix, Output, Read, Row, Scalar, ScalarGraph, value
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
 
-from exporters.recorder import Recording
-from exporters.traced_model import TorchModel
-from pipeline.zoo import family, make_hyperparameters
+from gradtrace.exporters.recording.recorder import Recording
+from gradtrace.exporters.recording.traced_model import TorchModel
+from gradtrace.pipeline.zoo import family, make_hyperparameters
+
+from .. import oracle
+from ..oracle import Matrix, Output, Read, Row, Scalar, ScalarGraph, value
 
 State = Mapping[str, NDArray[np.float64]]
 VOCABULARY = 5

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters import lowering as _composites  # noqa: F401  registers them
-from exporters import operators as _primitives  # noqa: F401  registers them
-from exporters.edges import EdgeBlock, edge_blocks
-from exporters.graph import Graph
-from exporters.recorder import Recorder, Recording
-from exporters.tape import Tape, Value
+from gradtrace.exporters import lowering as _composites  # noqa: F401  registers them
+from gradtrace.exporters import operators as _primitives  # noqa: F401  registers them
+from gradtrace.exporters.edges.blocks import EdgeBlock, edge_blocks
+from gradtrace.exporters.onnx_graph.reader import Graph
+from gradtrace.exporters.recording.recorder import Recorder, Recording
+from gradtrace.exporters.tape.tape import Tape, Value
 
 Array = NDArray[Any]
 

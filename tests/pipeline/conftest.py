@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from studies import MODELS, SENTENCES, write_lines
 
-from pipeline.dump import Settings, dump
-from pipeline.sources import OpenedModel, Samples, open_model, read_samples
+from gradtrace.pipeline.dump.dump import Settings, dump
+from gradtrace.pipeline.dump.sources import OpenedModel, Samples, open_model, read_samples
+
+from .studies import MODELS, SENTENCES, write_lines
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.cli import main
-from queries.manifest import read_manifest
-from queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
+from gradtrace.pipeline.cli import main
+from gradtrace.queries.manifest import read_manifest
+from gradtrace.queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 
 MODELS = '''"""Two language models with 19 words."""
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from exporters import Encoded, Traceable
+from gradtrace import Encoded, Traceable
 
 WORDS = ["<unk>", "<eos>", *"the a cat dog bird sees hears likes me us and or old big now here then".split()]
 

@@ -15,10 +15,11 @@ from typing import Any
 import onnx
 import pyarrow.parquet as pq
 import pytest
-from studies import Ran, assert_one_line_error, fingerprints, gradtrace, rows, write_lines
 
-from exporters.annotate import COMPONENT
-from pipeline.sources import open_traceable
+from gradtrace.exporters.store.annotate import COMPONENT
+from gradtrace.pipeline.dump.sources import open_traceable
+
+from .studies import Ran, assert_one_line_error, fingerprints, gradtrace, rows, write_lines
 
 GRADTRACE = Path(sys.executable).with_name("gradtrace")
 COMMANDS = (
@@ -66,10 +67,10 @@ def test_usage_errors(arguments: tuple[str, ...]) -> None:
 def test_commands_that_ask_start_without_the_heavy_packages(lstm_store: Path, command: str) -> None:
     arguments = [str(argument) for argument in asking(lstm_store).get(command, (command,))]
     code = (
-        "import sys\nimport pipeline.cli\n"
+        "import sys\nfrom gradtrace.pipeline import cli\n"
         f"sys.argv = ['gradtrace', *{arguments!r}]\n"
-        "try:\n    pipeline.cli.main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
-        "heavy = {'torch', 'numba', 'pandas', 'onnx', 'exporters.tape'} & set(sys.modules)\n"
+        "try:\n    cli.main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        "heavy = {'torch', 'numba', 'pandas', 'onnx', 'gradtrace.exporters.tape.tape'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

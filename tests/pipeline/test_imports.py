@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MAKERS = {"torch", "onnx", "onnxscript", "exporters.tape"}
+MAKERS = {"torch", "onnx", "onnxscript", "gradtrace.exporters.tape.tape"}
 LIGHT = {
     "queries": (),
     "queries --format csv": (),
@@ -27,9 +27,9 @@ def imported(store: Path, command: str, arguments: tuple[str, ...], packages: se
     name, *options = command.split()
     given = [name, *given, *options]
     code = (
-        "import sys\nimport pipeline.cli\n"
+        "import sys\nfrom gradtrace.pipeline import cli\n"
         f"sys.argv = ['gradtrace', *{given!r}]\n"
-        "try:\n    pipeline.cli.main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        "try:\n    cli.main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
         f"print(sorted({packages!r} & set(sys.modules)), file=sys.stderr)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

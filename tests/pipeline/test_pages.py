@@ -18,8 +18,8 @@ import duckdb
 import pytest
 import typer
 
-from pipeline.cli import app
-from queries.library import load_query
+from gradtrace.pipeline.cli import app
+from gradtrace.queries.database.library import load_query
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import progress
-from pipeline.progress import Rate
+from gradtrace.pipeline import progress
+from gradtrace.pipeline.progress import Rate
 
 
 def test_what_was_there_before_took_no_time() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from drawing import write_store
-from drawn_cell import drawn_samples
 
-from queries import Store, open_store
+from gradtrace.queries import Store, open_store
+
+from .drawing import write_store
+from .drawn_cell import drawn_samples
 
 
 @pytest.fixture

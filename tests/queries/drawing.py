@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from queries.manifest import Manifest, Shard, StoredFile, write_manifest
-from queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES, table_schema
+from gradtrace.queries.manifest import Manifest, Shard, StoredFile, write_manifest
+from gradtrace.queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES, table_schema
 
 Rows = list[dict[str, Any]]
 

@@ -15,7 +15,7 @@ Gradients: 17: 2, 16: 8, 15: 2, 14: 1.6, 13: .5, 12: .5 * 2 + 1.6 = 2.6, 11: 2.6
 
 from __future__ import annotations
 
-from drawing import Drawn, DrawnGraph, DrawnSample, Edge, Group, Op
+from .drawing import Drawn, DrawnGraph, DrawnSample, Edge, Group, Op
 
 PARAMETERS = [
     Drawn("emb.weight", "parameter", (3, 1)),

@@ -13,9 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline import output
-from pipeline.commands import asking, comparing
-from queries import Store, StoreError
+from gradtrace.pipeline import output
+from gradtrace.pipeline.commands import ask as asking
+from gradtrace.pipeline.commands import compare as comparing
+from gradtrace.queries import Store, StoreError
 
 APP = typer.Typer()
 asking.register(APP)

@@ -1,0 +1,334 @@
+"""A recording as rows of the store's tables (queries/schema.py), in blocks of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..edges.blocks import EdgeBlock
+from ..kernels import edges as kernels
+from ..kernels.threads import torch_threads_kept
+from ..paths.best_table import BestEdges
+from ..paths.counted import Norms
+from ..paths.path_sums import PathStatistics, Spread
+from ..recording.recorder import Recording
+
+Floats = NDArray[Any]
+Ints = NDArray[Any]
+
+ROWS = 1 << 20  # rows made at a time
+_ROWS_OF_EDGES = ROWS // 2  # vertices whose best edges are: each has mostly two
+
+_VERTEX_SUMS = (
+    "contribution_l1",
+    "split_entropy",
+    "log2_paths",
+    "log2_products",
+    "log2_positive",
+    "log2_negative",
+    "path_entropy",
+)
+
+
+@dataclass(frozen=True)
+class GraphIndex:
+    """What the rows of every sample of one graph share.
+
+    first_of, parameters: the first vertex and the tensor of each parameter that has vertices
+    tensor_of, node_of: A, the tensor of each activation and the operator that computes it (-1 for inputs)
+    """
+
+    graph: int
+    n_parameters: int
+    first_of: NDArray[np.int64]
+    parameters: NDArray[np.int32]
+    tensor_of: NDArray[np.int32]
+    node_of: NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in memory."""
+        return self.tensor_of.nbytes + self.node_of.nbytes
+
+    def tensors(self, vertices: Ints) -> NDArray[np.int32]:
+        """The tensor of each vertex, given in ascending order."""
+        n = int(np.searchsorted(vertices, self.n_parameters))
+        return np.concatenate(
+            [
+                self.parameters[np.searchsorted(self.first_of, vertices[:n], "right") - 1],
+                self.tensor_of[vertices[n:] - self.n_parameters],
+            ]
+        )
+
+
+def index_graph(recording: Recording, graph: int) -> GraphIndex:
+    """The index of a recording's graph."""
+    tensors = recording.vertex_tensors()
+    parameters = [(i, t.first_vertex) for i, t in tensors if t.kind == "parameter"]
+    numbers, nodes, sizes = zip(
+        *((i, -1 if t.node is None else t.node, t.size) for i, t in tensors if t.kind != "parameter"), strict=True
+    )
+    return GraphIndex(
+        graph,
+        recording.n_parameters,
+        np.array([first for _, first in parameters], dtype=np.int64),
+        np.array([i for i, _ in parameters], dtype=np.int32),
+        np.repeat(np.array(numbers, dtype=np.int32), sizes),
+        np.repeat(np.array(nodes, dtype=np.int32), sizes),
+    )
+
+
+def graph_row(recording: Recording, graph: int, fingerprint: str, conservation_error: float) -> dict[str, Any]:
+    """The row of `graphs`."""
+    return {
+        "graph": graph,
+        "fingerprint": fingerprint,
+        "n_nodes": len(recording.tape.calls),
+        "n_tensors": len(recording.tape.tensors),
+        "n_parameters": recording.n_parameters,
+        "n_vertices": recording.n_vertices,
+        "loss_vertex": recording.loss_vertex,
+        "conservation_error": conservation_error,
+    }
+
+
+def node_rows(recording: Recording, graph: int) -> list[dict[str, Any]]:
+    """The rows of `nodes`: every primitive operator, copies included."""
+    return [
+        {
+            "graph": graph,
+            "node": call.order,
+            "op_type": call.primitive.name,
+            "kind": call.primitive.kind,
+            "name": call.label.name,
+            "module": call.label.module,
+            "role": call.label.role or None,
+            "component": call.label.component,
+            "layer": call.label.layer,
+            "step": call.label.step,
+            "order": call.order,
+        }
+        for call in recording.tape.calls
+    ]
+
+
+def tensor_rows(recording: Recording, graph: int, aliases: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The rows of `tensors`: every differentiable tensor; a copy has no vertices of its own."""
+    return [
+        {
+            "graph": graph,
+            "tensor": i,
+            "name": tensor.name,
+            "kind": tensor.kind,
+            "shape": list(tensor.value.shape),
+            "axis_names": tensor.axis_names or [None] * len(tensor.value.shape),
+            "first_step": tensor.first_step,
+            "node": tensor.node,
+            "first_vertex": tensor.first_vertex,
+            "size": tensor.size,
+            "aliases": list(aliases.get(tensor.name, [])),
+        }
+        for i, tensor in enumerate(recording.tape.tensors)
+    ]
+
+
+def component_rows(recording: Recording) -> list[dict[str, Any]]:
+    """The default components of this graph: one row each for (module, layer, role)."""
+    labels = {c.label.component: c.label for c in recording.tape.calls if c.primitive.kind != "copies"}
+    return [
+        {"component": name, "module": label.module, "role": label.role or None, "layer": label.layer}
+        for name, label in labels.items()
+    ]
+
+
+@dataclass(frozen=True)
+class VertexSums:
+    """What is known of every vertex beside its value and gradient; None: it was not asked for."""
+
+    spread: Spread | None = None
+    statistics: PathStatistics | None = None
+
+    def columns(self, chosen: Ints) -> dict[str, pa.Array]:
+        """The columns of the chosen vertices, null where something was not asked for or is the logarithm of 0."""
+        found: dict[str, NDArray[Any] | None] = dict.fromkeys(_VERTEX_SUMS)
+        if self.spread is not None:
+            log2_sum = self.spread.log2_sum[chosen]
+            found["contribution_l1"] = np.exp2(log2_sum)
+            found["split_entropy"] = np.where(np.isneginf(log2_sum), -np.inf, self.spread.entropy[chosen])
+        if self.statistics is not None:
+            products = self.statistics.products.log2_sum[chosen]
+            found["log2_paths"] = self.statistics.log2_paths[chosen]
+            found["log2_products"] = products
+            found["log2_positive"] = self.statistics.log2_positive[chosen]
+            found["log2_negative"] = self.statistics.log2_negative[chosen]
+            found["path_entropy"] = np.where(np.isneginf(products), -np.inf, self.statistics.products.entropy[chosen])
+        nulls = pa.nulls(len(chosen), pa.float64())
+        return {name: nulls if column is None else _finite(column) for name, column in found.items()}
+
+
+def vertex_tables(
+    recording: Recording, index: GraphIndex, sample: int, wanted: NDArray[np.bool_], sums: VertexSums
+) -> Iterator[pa.Table]:
+    """`vertices`: value, gradient and sums of the wanted vertices (V booleans)."""
+    for start in range(0, len(wanted), ROWS):
+        chosen = start + np.flatnonzero(wanted[start : start + ROWS])
+        if len(chosen):
+            yield pa.table(
+                {
+                    "sample": _constant(sample, len(chosen), pa.int64()),
+                    "graph": _constant(index.graph, len(chosen), pa.int32()),
+                    "vertex": chosen,
+                    "tensor": index.tensors(chosen),
+                    "value": _values(recording, chosen),
+                    "gradient": recording.gradients[chosen],
+                    **sums.columns(chosen),
+                }
+            )
+
+
+def _values(recording: Recording, chosen: Ints) -> Floats:
+    """Those of parameters, many, are gathered only if one is chosen. chosen: ascending."""
+    first = recording.n_parameters
+    return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
+
+
+@torch_threads_kept()
+def node_gradient_table(
+    recording: Recording, index: GraphIndex, sample: int, of_parameters: Sequence[Norms] | None = None
+) -> pa.Table:
+    """`node_gradients`: norms of every vertex tensor's values and gradients.
+
+    of_parameters: of the parameters' gradients; None: the recording has these gradients
+    """
+    numbers, tensors = zip(*recording.vertex_tensors(), strict=True)
+    first = np.array([t.first_vertex for t in tensors])
+    size = np.array([t.size for t in tensors])
+    n = sum(t.kind == "parameter" for t in tensors)  # they come first
+    of_values = kernels.norms(recording.activation_values, first[n:] - recording.n_parameters, size[n:])
+    if of_parameters is None:
+        of_gradients = kernels.norms(recording.gradients, first, size)
+    else:
+        of_activations = kernels.norms(recording.gradients, first[n:], size[n:])
+        of_gradients = np.concatenate([_norms_of_parts(of_parameters, first[:n], size[:n]), of_activations])
+    return pa.table(
+        {
+            "sample": _constant(sample, len(tensors), pa.int64()),
+            "graph": _constant(index.graph, len(tensors), pa.int32()),
+            "node": pa.array([t.node for t in tensors], pa.int32()),
+            "tensor": numbers,
+            "n": size,
+            **_norm_columns("value", np.concatenate([_parameter_norms(recording), of_values]), size),
+            **_norm_columns("gradient", of_gradients, size),
+        }
+    )
+
+
+def _parameter_norms(recording: Recording) -> Floats:
+    """Those of the parameters' values, which are the same for every sample."""
+    known = recording.kept.facts
+    if "value norms" not in known:
+        values = [t.value.data.detach().reshape(-1).numpy() for t in recording.tape.tensors if t.kind == "parameter"]
+        rows = [kernels.norms(x, np.array([0]), np.array([x.size])) for x in values]
+        known["value norms"] = np.concatenate(rows or [np.empty((0, 4))])
+    found: Floats = known["value norms"]
+    return found
+
+
+def _norms_of_parts(parts: Sequence[Norms], first: Ints, size: Ints) -> Floats:
+    """Those of parameters from those of their parts; elements in no part have the gradient 0."""
+    found = np.zeros((len(first), 4))
+    found[:, 3] = size
+    for part in parts:
+        row = found[np.searchsorted(first, part.vertex, "right") - 1]
+        row += (part.l1, part.squares, 0.0, part.zeros - part.n)
+        row[2] = max(row[2], part.largest)
+    return found
+
+
+def _norm_columns(name: str, norms: Floats, size: Ints) -> dict[str, Floats]:
+    l1, squares, largest, zeros = norms.T
+    share = zeros / np.maximum(size, 1)
+    return {f"{name}_l1": l1, f"{name}_l2": np.sqrt(squares), f"{name}_max": largest, f"{name}_zeros": share}
+
+
+def best_edge_tables(
+    recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
+) -> Iterator[pa.Table]:
+    """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
+    chosen = np.flatnonzero(wanted[best.first :])
+    for row in np.split(chosen, range(_ROWS_OF_EDGES, len(chosen), _ROWS_OF_EDGES)):
+        target, derivative = best.target[row], best.derivative[row]
+        present = target >= 0
+        start = np.append(0, np.cumsum(present.sum(axis=1)))
+        if start[-1] == 0:
+            continue
+        with torch_threads_kept():  # of a generator, a decorator would only see the beginning
+            src, dst, rank, contribution = kernels.edge_rows(
+                best.first + row, target, start, recording.gradients, derivative
+            )
+        yield pa.table(
+            {
+                "method": _label(best.method, len(src)),
+                "sample": _constant(sample, len(src), pa.int64()),
+                "graph": _constant(index.graph, len(src), pa.int32()),
+                "src": src,
+                "rank": rank,
+                "dst": dst,
+                "src_tensor": index.tensors(src),
+                "dst_tensor": index.tensor_of[dst - index.n_parameters],
+                "slot": best.slot[row][present],
+                "derivative": derivative[present],
+                "contribution": contribution,
+                "score": _score(best, row, present),
+            }
+        )
+
+
+def _score(best: BestEdges, row: Ints, present: NDArray[np.bool_]) -> pa.Array:
+    """Null where it is that of an edge that carries nothing, or the contribution."""
+    if best.method == "greedy":
+        return pa.nulls(int(present.sum()), pa.from_numpy_dtype(best.score.dtype))
+    return _finite(best.score[row][present])
+
+
+def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:
+    """`edges`: one block of all edges."""
+    n = len(edges.src)
+    return pa.table(
+        {
+            "sample": _constant(sample, n, pa.int64()),
+            "graph": _constant(index.graph, n, pa.int32()),
+            "src": edges.src,
+            "dst": edges.dst,
+            "src_tensor": index.tensors(edges.src),
+            "dst_tensor": index.tensor_of[edges.dst - index.n_parameters],
+            "slot": edges.slot,
+            "derivative": edges.derivative,
+            "contribution": edges.contribution,
+        }
+    )
+
+
+def _finite(numbers: NDArray[Any]) -> pa.Array:
+    """Null for the logarithm of 0."""
+    return pa.array(numbers, mask=np.isneginf(numbers))
+
+
+def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
+    return _repeated(value, kind, 1 << (n - 1).bit_length())[:n]
+
+
+def _label(value: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(_constant(0, n, pa.int32()), pa.array([value]))
+
+
+@lru_cache(maxsize=8)
+def _repeated(value: int, kind: pa.DataType, n: int) -> pa.Array:
+    """Of a few sizes, so that the blocks of a table share it."""
+    return pa.repeat(pa.scalar(value, kind), n)

@@ -1,0 +1,298 @@
+"""The tape: one sample's run of a graph as a list of primitive calls. The tape *is* the lowered graph.
+
+Each Value knows, beside its numbers, which vertices its elements are: an operator's output makes new vertices, a copy
+only hands on the vertices it repeats, and a constant has none. Vertices are numbered as they appear, parameters
+first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models import ModelError, SampleError
+from ..operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
+from .parameter_vertices import Kept
+from .token_axes import Firsts, place, place_without_gradient
+from .token_spans import Text
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where an operator belongs: its module and role, the layer and step (token) of a recurrence, and its name.
+
+    heads: whether an attention that it is part of has heads on an axis of their own
+    """
+
+    module: str = ""
+    role: str = ""
+    heads: bool = True
+    layer: int | None = None
+    step: int | None = None
+    name: str = ""
+
+    @property
+    def component(self) -> str:
+        """The default component: module, layer and role."""
+        layer = None if self.layer is None else f"l{self.layer}"
+        role = "" if self.module.rpartition(".")[2] == self.role else self.role
+        return ".".join(part for part in (self.module, layer, role) if part) or "model"
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor on the tape.
+
+    data: its numbers
+    vertices: int64 of the same shape, the vertex each element is (-1: a constant); None when every element is constant
+    tensor: its number among the tape's tensors; None for constants
+    firsts, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
+    """
+
+    data: Tensor
+    vertices: Tensor | None = None
+    tensor: int | None = None
+    firsts: Firsts = ()
+    token: int | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.data.shape
+
+
+@dataclass(eq=False)
+class TapeTensor:
+    """A differentiable tensor: a parameter, an input, an operator's output (activation) or a copy of those.
+
+    first_step: the token at index 0 of the axis named 'step'; None without such an axis
+    """
+
+    name: str
+    kind: str
+    value: Value
+    node: int | None = None
+    first_vertex: int | None = None  # None for copies, which are not vertices
+    axis_names: list[str | None] = field(default_factory=list)
+    first_step: int | None = None
+
+    @property
+    def size(self) -> int:
+        return self.value.data.numel()
+
+
+@dataclass(eq=False)
+class Call:
+    """One primitive operator; `order` is its place on the tape."""
+
+    order: int
+    primitive: Primitive
+    inputs: tuple[Value | None, ...]
+    output: Value
+    attributes: dict[str, Any]
+    label: Label
+
+
+class Tape:
+    """Runs operators and records the differentiable ones.
+
+    kept: what is known of the parameters' vertices from other samples
+    `tape(op_type, *values, **attributes)` runs an ONNX operator: a primitive is recorded, a composite calls primitives.
+    """
+
+    def __init__(self, dtype: torch.dtype, kept: Kept | None = None) -> None:
+        self.dtype = dtype
+        self.kept = kept or Kept(0)
+        self.calls: list[Call] = []
+        self.tensors: list[TapeTensor] = []
+        self.n_vertices = 0
+        self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
+        self._label = Label()
+        self.n_outputs = 1  # how many outputs of the current ONNX node are read
+        self.texts: list[Text] = []  # those that the current ONNX node depends on
+        self._used_names: dict[str, int] = {}
+
+    # Making values
+
+    def leaf(self, name: str, kind: str, data: Tensor, vertices: Tensor | None = None) -> Value:
+        """A parameter or an input: its elements are new vertices. `vertices` may be shared between tapes."""
+        if vertices is None:
+            vertices = torch.arange(self.n_vertices, self.n_vertices + data.numel()).reshape(data.shape)
+        return self._append(TapeTensor(name, kind, Value(data, vertices), first_vertex=self.n_vertices)).value
+
+    def constant(self, data: Tensor) -> Value:
+        """A tensor without vertices."""
+        return Value(data.detach())
+
+    def integers(self, values: Sequence[int]) -> Value:
+        """A constant int64 vector: axes, shapes, starts and ends."""
+        return Value(torch.tensor(list(values), dtype=torch.int64))
+
+    def constant_integer(self, value: int) -> Value:
+        """A constant int64 scalar: an index."""
+        return Value(torch.tensor(value, dtype=torch.int64))
+
+    def number(self, value: float) -> Value:
+        """A constant scalar of the recording's dtype."""
+        return Value(torch.tensor(value, dtype=self.dtype))
+
+    # Labels
+
+    @property
+    def role(self) -> str:
+        """The role that operators called now carry, '' for none."""
+        return self._label.role
+
+    @contextmanager
+    def labelled(self, **changes: Any) -> Iterator[None]:
+        """Operators called inside carry these label fields (module, role, layer, step, name)."""
+        before = self._label
+        self._label = replace(before, **changes)
+        try:
+            yield
+        finally:
+            self._label = before
+
+    def name_part(self, value: Value, part: str) -> None:
+        """Say that `value`, a slice of a parameter, is its part for one gate."""
+        if value.vertices is not None:
+            self.parts.append((value.vertices, part))
+
+    def parameter_of(self, value: Value) -> str | None:
+        """The name of the parameter that the first element of `value` is, if it is one."""
+        if value.vertices is None:
+            return None
+        first = int(value.vertices.reshape(-1)[0])
+        owners = (t for t in self.tensors if t.kind == "parameter" and t.first_vertex is not None)
+        return next((t.name for t in owners if 0 <= first - (t.first_vertex or 0) < t.size), None)
+
+    # Running operators
+
+    def __call__(self, op_type: str, *inputs: Value | None, **attributes: Any) -> Value:
+        """Run one operator with a single output."""
+        value = self.run(op_type, *inputs, **attributes)
+        assert isinstance(value, Value)
+        return value
+
+    def run(self, op_type: str, *inputs: Value | None, **attributes: Any) -> Any:
+        """Run one operator: a Value, or a list of them for a composite with several outputs."""
+        primitive = PRIMITIVES.get(op_type)
+        if primitive is not None:
+            return self._run(primitive, inputs, attributes)
+        if op_type in WITHOUT_GRADIENT:
+            data = [None if x is None else x.data for x in inputs]
+            output = self._compute(op_type, WITHOUT_GRADIENT[op_type], data, attributes)
+            return Value(output, firsts=place_without_gradient(op_type, inputs, tuple(output.shape)).firsts)
+        if op_type in COMPOSITES:
+            _check_attributes(op_type, COMPOSITES[op_type], attributes)
+            return COMPOSITES[op_type](self, *inputs, **attributes)
+        raise ModelError(f"no rule for operator {op_type}")
+
+    def _run(self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any]) -> Value:
+        data = [None if x is None else x.data for x in inputs]
+        output = self._compute(primitive.name, primitive.compute, data, attributes)
+        firsts, token = place(primitive, inputs, attributes, tuple(output.shape))
+        token = self._label.step if token is None else token
+        if not output.requires_grad:
+            return Value(output, firsts=firsts, token=token)
+        if any(output is x for x in data):
+            output = output.view_as(output)  # a tensor of its own, with a gradient of its own
+        if primitive.kind == "copies":
+            vertices = self._repeated(primitive, inputs, attributes)
+            value = self._add_tensor(Value(output, vertices, None, firsts, token), "copy", None, primitive.name)
+        else:
+            vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
+            made = Value(output, vertices, None, firsts, token)
+            value = self._add_tensor(made, "activation", self.n_vertices, primitive.name)
+        self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label))
+        return value
+
+    def _compute(self, op_type: str, compute: Any, data: list[Tensor | None], attributes: dict[str, Any]) -> Tensor:
+        _check_attributes(op_type, compute, attributes)
+        try:
+            result: Tensor = compute(*data, **attributes)
+        except NotImplementedError as error:
+            raise ModelError(f"{self._where(op_type)}: {error}") from error
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise SampleError(f"{self._where(op_type)}: {str(error).splitlines()[0]}") from error
+        return result
+
+    def _repeated(
+        self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any]
+    ) -> Tensor | None:
+        """Whom each output element of a copy repeats: the copy itself, run on element numbers."""
+        numbers = [None if x is None else _numbers(x) for x in inputs]
+        repeats = primitive.repeats or primitive.compute
+        return self.kept.copy(primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes))
+
+    def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
+        name = self._unique_name(self._label, op_type)
+        return self._append(TapeTensor(name, kind, value, len(self.calls), first_vertex)).value
+
+    def _append(self, tensor: TapeTensor) -> TapeTensor:
+        tensor.value.tensor = len(self.tensors)
+        self.tensors.append(tensor)
+        if tensor.first_vertex is not None:
+            self.n_vertices += tensor.size
+        return tensor
+
+    def _unique_name(self, label: Label, op_type: str) -> str:
+        step = None if label.step is None else f"t{label.step}"
+        parts = [label.component, step, op_type]
+        name = ".".join(part for part in parts if part)
+        count = self._used_names.get(name, 0) + 1
+        self._used_names[name] = count
+        return name if count == 1 else f"{name}_{count}"
+
+    def _where(self, op_type: str) -> str:
+        name = f" {self._label.name!r}" if self._label.name else ""
+        module = f" in module {self._label.module!r}" if self._label.module else ""
+        return f"operator {op_type}{name}{module}"
+
+
+def _numbers(value: Value) -> Tensor:
+    """What a copy sees in place of a value: vertices for a floating tensor, the data itself for indices and masks."""
+    if value.vertices is not None:
+        return value.vertices
+    if value.data.is_floating_point():
+        return torch.full(value.shape, -1, dtype=torch.int64)
+    return value.data
+
+
+def _check_attributes(op_type: str, compute: Any, attributes: dict[str, Any]) -> None:
+    """Refuse an attribute left out that the rule needs, and one that it would not read: numbers would be wrong."""
+    missing = sorted(_required_attributes(compute) - set(attributes))
+    if missing:
+        raise ModelError(f"operator {op_type} has no attribute {', '.join(missing)}, which it needs")
+    if not attributes:
+        return
+    accepted = _accepted_attributes(compute)
+    unread = sorted(set(attributes) - accepted) if accepted is not None else []
+    if unread:
+        raise ModelError(f"operator {op_type} has attribute {', '.join(unread)}, which its rule does not read")
+
+
+@cache
+def _required_attributes(compute: Any) -> set[str]:
+    try:
+        parameters = inspect.signature(compute).parameters.values()
+    except ValueError:
+        return set()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+
+
+@cache
+def _accepted_attributes(compute: Any) -> set[str] | None:
+    try:
+        parameters = inspect.signature(compute).parameters.values()
+    except ValueError:  # a built-in function of torch: takes no attributes of ONNX
+        return set()
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL}

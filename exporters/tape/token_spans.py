@@ -1,0 +1,72 @@
+"""The texts of a sample: which axis of which input its tokens lie along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..onnx_graph.values import Axes
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text: `length` tokens from token `first` on, along an axis of the graph input `name`.
+
+    symbol: what the export calls the size of that axis; None where the export holds for this length only
+    """
+
+    name: str
+    axis: int
+    first: int
+    length: int
+    symbol: str | None = None
+
+
+def find_texts(
+    declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]], n_tokens: int, first_token: Mapping[str, int]
+) -> list[Text]:
+    """The texts of a sample with inputs of these shapes, `declared` being the axes that the export names.
+
+    first_token: input name -> the token that its text begins with; the text lies along the first axis of its length,
+        else along the one behind the batch axis
+    The tokens in front of all of these are the text of the first other input that has an axis as long, if one has.
+    """
+    starts = sorted({*first_token.values(), n_tokens})
+    texts = _unnamed([name for name in declared if name not in first_token], declared, shapes, starts[0])
+    for name, first in first_token.items():
+        if shapes[name]:
+            length = next((start for start in starts if start > first), first) - first
+            axis = (_as_long(shapes[name], length) or [min(1, len(shapes[name]) - 1)])[0]
+            texts.append(_text(name, axis, first, declared, shapes))
+    return texts
+
+
+def symbols(texts: Sequence[Text]) -> dict[str, int]:
+    """The first token along every axis that has a text's symbol for its size; none for a symbol of two texts."""
+    firsts: dict[str, set[int]] = {}
+    for text in texts:
+        if text.symbol is not None:
+            firsts.setdefault(text.symbol, set()).add(text.first)
+    return {symbol: min(found) for symbol, found in firsts.items() if len(found) == 1}
+
+
+def _unnamed(
+    names: Sequence[str], declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]], length: int
+) -> list[Text]:
+    """The text at token 0: axes of any length go first, for a size may be as long by chance."""
+    found = [
+        _text(name, axis, 0, declared, shapes)
+        for name in names
+        for axis in (_as_long(shapes[name], length) if length else [])
+    ]
+    return sorted(found, key=lambda text: text.symbol is None)[:1]
+
+
+def _as_long(shape: Sequence[int], length: int) -> list[int]:
+    """The axes of this length, the batch axis last."""
+    return [axis for axis in (*range(1, len(shape)), 0)[: len(shape)] if shape[axis] == length]
+
+
+def _text(name: str, axis: int, first: int, declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]]) -> Text:
+    symbol = declared[name][axis]
+    return Text(name, axis, first, shapes[name][axis], symbol if isinstance(symbol, str) else None)

@@ -1,0 +1,228 @@
+"""torch -> ONNX, with the names, shapes and orientation of the user's `state_dict` kept.
+
+The exporter's own optimiser transposes, renames and merges parameters, so it is left out (`optimize=False`). What it
+does well, folding shape arithmetic away, runs afterwards with the initializers hidden as graph inputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+import torch
+from onnxscript import rewriter
+from onnxscript.optimizer import fold_constants
+from torch import Tensor, nn
+
+from ..models import ModelError
+from .precision import run_in_precision
+from .recurrent import TRANSLATIONS as RECURRENT
+from .recurrent import recurrent_layers_whole
+from .scalars import TRANSLATIONS as SCALARS
+from .scalars import widen_numbers
+
+OPSET = 20
+_TALKATIVE = (
+    "torch.onnx",
+    "torch.onnx._internal.exporter._registration",
+    "torch.fx.experimental.symbolic_shapes",
+    "onnxscript.optimizer._constant_folding",
+)
+
+# what to do about an error of the exporter that has these words in it
+_ADVICE = {
+    "GuardOnDataDependentSymNode": (
+        "The model decides something by the numbers in a tensor. nn.Transformer and its layers do so with masks unless "
+        "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
+        "of your own, use torch.where"
+    ),
+    "failed to unpack the object": (
+        "Packed sequences cannot be exported: run recurrent layers on plain tensors, one sentence at a time"
+    ),
+}
+
+
+@dataclass
+class Exported:
+    """A model as ONNX.
+
+    parameters: names of the initializers that are the model's parameters, in `state_dict` order
+    aliases: for a tied weight, its other names
+    """
+
+    model: onnx.ModelProto
+    parameters: list[str]
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+
+
+def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
+    model = _copied(model).to(dtype).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    if dtype == torch.float64:
+        run_in_precision(model, dtype)
+    return model
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy. Tensors computed from parameters, which torch.nn.utils.weight_norm keeps, are copied as numbers."""
+    kept = [x for module in model.modules() for x in vars(module).values() if isinstance(x, Tensor) and not x.is_leaf]
+    try:
+        return copy.deepcopy(model, {id(x): x.detach().clone() for x in kept})
+    except Exception as error:  # whatever a user's model holds
+        raise ModelError(f"the model cannot be copied (copy.deepcopy): {_reason(error)}") from error
+
+
+def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = True) -> Exported:
+    """Export `model(**inputs)`; if `dynamic`, for every size of every axis but the first, where the model allows it.
+
+    Raises ModelError when torch cannot export the model.
+    """
+    _refuse_projections(model)
+    program = _export_program(model, inputs, dynamic)
+    model_ir = program.model
+    _fix_sizes(model_ir, program.exported_program.range_constraints)
+    parameters, aliases = _name_parameters(model, model_ir)
+    _fold(model_ir)
+    return Exported(ir.serde.serialize_model(model_ir), parameters, aliases)
+
+
+def check_scalar(output: object) -> Tensor:
+    """The model's output; ModelError unless it is one floating-point scalar that has a gradient."""
+    if not isinstance(output, Tensor):
+        got = f"a {type(output).__name__}"
+    elif output.numel() != 1 or not output.is_floating_point():
+        got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
+    elif torch.is_grad_enabled() and not output.requires_grad:
+        got = "a scalar that does not depend on the parameters"
+    else:
+        return output
+    raise ModelError(
+        f"the model's forward returned {got}; one floating-point scalar is wanted, such as a loss. "
+        "Wrap the model in a module whose forward reduces its output to a scalar."
+    )
+
+
+def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Any:
+    auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
+    shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
+    try:
+        with _quiet(), recurrent_layers_whole():
+            return torch.onnx.export(
+                model,
+                kwargs=dict(inputs),
+                dynamo=True,
+                optimize=False,
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                verbose=False,
+                custom_translation_table={**RECURRENT, **SCALARS},
+            )
+    except Exception as error:  # the exporter raises many types, each with pages of text
+        reason = _reason(error)
+        advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
+        raise ModelError(f"torch.onnx.export cannot export this model: {reason}{advice}") from error
+
+
+def _fix_sizes(model: ir.Model, ranges: Mapping[Any, Any]) -> None:
+    """A symbolic size for which the export holds at one value only (an unrolled loop) becomes that number."""
+    fixed = {str(symbol): int(found.lower) for symbol, found in ranges.items() if found.lower == found.upper}
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
+    for value in values if fixed else []:
+        if value.shape is not None:
+            value.shape = ir.Shape([fixed.get(str(_symbol(size)), size) for size in value.shape])
+
+
+def _symbol(size: int | ir.SymbolicDim) -> int | str | None:
+    return size.value if isinstance(size, ir.SymbolicDim) else None
+
+
+def _refuse_projections(model: nn.Module) -> None:
+    """ONNX's LSTM has no projection; torch's exporter leaves it out without a word."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LSTM) and module.proj_size:
+            raise ModelError(
+                f"module {name!r} is an LSTM with proj_size={module.proj_size}, which ONNX cannot express. "
+                "Write its cell as a Python loop."
+            )
+
+
+def _reason(error: BaseException) -> str:
+    """The first telling line of an exporter's error; the root cause has it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else error}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporter and optimiser warn and print about their own internals; their errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], dict[str, list[str]]]:
+    """The parameters in state_dict order, and the other names of tied ones.
+
+    The export keeps the last name of a tied weight; here it gets its first one, as in `named_parameters`.
+    """
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    initializers = dict(model_ir.graph.initializers)
+    kept: list[str] = []
+    aliases: dict[str, list[str]] = {}
+    for group in names.values():
+        exported = [name for name in group if name in initializers]
+        if not exported:
+            continue  # a parameter that forward does not use
+        initializers[exported[0]].name = group[0]
+        kept.append(group[0])
+        if len(group) > 1:
+            aliases[group[0]] = group[1:]
+    return kept, aliases
+
+
+def _fold(model: ir.Model) -> None:
+    """Fold shape arithmetic and drop what is not used, without touching the initializers."""
+    graph = model.graph
+    n_inputs = len(graph.inputs)
+    hidden = list(graph.initializers.values())
+    tensors = [value.const_value for value in hidden]
+    graph.initializers.clear()
+    graph.inputs.extend(hidden)
+    for value in hidden:
+        value.const_value = None  # a rewriting rule drops biases that it sees to be zero
+    passes.InlinePass()(model)
+    widen_numbers(model)
+    with _quiet():
+        for _ in range(2):
+            fold_constants(model, onnx_shape_inference=True)
+            rewriter.RewritePass(rewriter._DEFAULT_REWRITE_RULES)(model)
+            passes.RemoveUnusedNodesPass()(model)
+    del graph.inputs[n_inputs:]
+    for value, tensor in zip(hidden, tensors, strict=True):
+        value.const_value = tensor
+        if value.uses():
+            graph.initializers[str(value.name)] = value
+    passes.RemoveUnusedOpsetsPass()(model)

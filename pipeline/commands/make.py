@@ -1,0 +1,207 @@
+"""Commands that make something: demo, train, export, dump."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .train import generate, train, zoo
+
+if TYPE_CHECKING:
+    from ..dump.dump import Engine, Summary
+    from ..dump.study import StudySource
+
+MODEL_HELP = "A training run's folder, file.py:factory, hf:FOLDER of a transformers model, or an .onnx file."
+SAMPLES_HELP = "Sentences (.txt, one per line), or inputs as .jsonl or .npz."
+
+
+class Detail(StrEnum):
+    """How much of the gradient graph a store holds."""
+
+    study = "study"
+    parameters = "parameters"
+    all = "all"
+
+
+class DType(StrEnum):
+    """The precision of recording and store."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Method(StrEnum):
+    """How a path is chosen."""
+
+    greedy = "greedy"
+    product = "product"
+    soft = "soft"
+
+
+class EngineName(StrEnum):
+    """Who makes the shards of a store."""
+
+    local = "local"
+    ray = "ray"
+
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Checkpoint = Annotated[str | None, typer.Option(help="A step, name or path of a checkpoint; default: the latest.")]
+SampleFile = Annotated[Path | None, typer.Option(help=f"{SAMPLES_HELP} Default: a run's held-out sentences.")]
+Objective = Annotated[
+    str, typer.Option(help="What is traced: loss, or a run's other objective (agreement: prefix TAB right TAB wrong).")
+]
+Precision = Annotated[DType, typer.Option("--dtype", help="float64 for exact work; takes twice the space.")]
+
+
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    samples: SampleFile = None,
+    checkpoint: Checkpoint = None,
+    objective: Objective = "loss",
+    dtype: Precision = DType.float32,
+) -> None:
+    """Export a model to ONNX, each node annotated with its component, and compare it with torch on a real sample.
+
+    gradtrace export runs/lstm --out lstm.onnx
+    """
+    from ...exporters.store.annotate import annotate, save_model
+    from ..dump.dump import first_recording
+    from ..dump.study import StudySource
+
+    opened = StudySource(model, samples, dtype.value, checkpoint, objective=objective).open()
+    recording = first_recording(opened.traced, opened.samples.samples)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    annotated = annotate(opened.traced.model, recording)
+    save_model(annotated, out)
+    n_parameters = sum(t.kind == "parameter" for t in recording.tape.tensors)
+    typer.echo(
+        f"{out}: {len(annotated.graph.node)} nodes, {n_parameters} parameter tensors; "
+        f"{len(recording.tape.calls)} primitive operators on the first sample, loss {recording.loss:.6g}"
+    )
+
+
+def dump(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder of the graph store; the same command continues it.")],
+    samples: SampleFile = None,
+    detail: Annotated[
+        Detail,
+        typer.Option(
+            help="study: the best edges of the activations that parameters' paths visit; parameters: those of every "
+            "vertex; all: every edge."
+        ),
+    ] = Detail.parameters,
+    keep: Annotated[int, typer.Option(min=1, max=64, help="Best edges kept per vertex; 2 tell the margin.")] = 2,
+    method: Annotated[
+        list[Method] | None,
+        typer.Option(
+            help="greedy: the largest contribution at every vertex (default); product: the path with the largest "
+            "product of derivatives; soft: split in proportion to |contribution|. Give it again for several."
+        ),
+    ] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Store, for every vertex, number, sum and entropy of all its paths.")
+    ] = False,
+    dtype: Precision = DType.float32,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Put the samples in a random order first; see --seed.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Decides the order of --shuffle; default 0.")] = None,
+    checkpoint: Checkpoint = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(help="Of a training run: all samples at each of these, as in 0,100,500; or all of them."),
+    ] = None,
+    objective: Objective = "loss",
+    parameter_vertices: Annotated[
+        bool, typer.Option(help="Store the value and gradient of parameters too, not only of activations.")
+    ] = True,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: this process, on all cores; ray: shards at the same time, on a cluster.")
+    ] = EngineName.local,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster, HOST:PORT or auto; default: start one here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Shards made at the same time by --engine ray; default: one per core.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print vertices, edges, bytes and time; write nothing.")
+    ] = False,
+) -> None:
+    """Record every sample's gradients and write its gradient graph to a store.
+
+    gradtrace dump runs/lstm --samples runs/lstm/held_out.txt --limit 20 --out stores/lstm
+    """
+    from ...exporters.store.settings import Settings
+    from ..dump.dump import dump as write
+    from ..dump.estimate import estimate
+    from ..dump.study import StudySource
+    from ..progress import progress
+
+    order = _order(shuffle, seed)
+    source = StudySource(model, samples, dtype.value, checkpoint, checkpoints, objective, limit, order)
+    chosen = _engine(engine, source, address, workers)
+    methods = tuple(dict.fromkeys(m.value for m in method or [Method.greedy]))
+    settings = Settings(detail.value, dtype.value, keep, methods, statistics, parameter_vertices)
+    opened = source.open()
+    n_checkpoints = max(len(opened.checkpoints), 1)
+    if dry_run:
+        typer.echo(estimate(opened.traced, opened.samples, settings, n_checkpoints, workers or 1))
+        return
+    with progress("dump", len(opened.samples.samples) * n_checkpoints) as advance:
+        summary = write(opened.traced, opened.samples, out, settings, advance, opened.checkpoints, chosen)
+    _report(summary, out)
+
+
+def _order(shuffle: bool, seed: int | None) -> int | None:
+    """The seed of a random order, None for the order of the file."""
+    if seed is not None and not shuffle:
+        raise typer.BadParameter("it decides the order of --shuffle, which was not given", param_hint="--seed")
+    return (seed or 0) if shuffle else None
+
+
+def _engine(name: EngineName, source: StudySource, address: str | None, workers: int | None) -> Engine | None:
+    """Who makes the shards; None: this process."""
+    if name is EngineName.ray:
+        from ..dump.engine_ray import RayEngine
+
+        return RayEngine(source, address, workers)
+    for option, given in (("--address", address), ("--workers", workers)):
+        if given is not None:
+            raise typer.BadParameter("it is for --engine ray, which was not given", param_hint=option)
+    return None
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run, the exported model and the store.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Everything once on the bundled default: train, export, dump, trace, importance. A few minutes on two cores."""
+    from ..demo import run
+
+    run(out)
+
+
+def _report(summary: Summary, out: Path) -> None:
+    kept = f" ({summary.before} samples were there before)" if summary.before else ""
+    typer.echo(f"{out}: {summary.stored} samples stored{kept}")
+    for sample, reason in summary.failed:
+        typer.echo(f"sample {sample} is {reason}", err=True)
+    if summary.failed:
+        counted = "1 sample was" if len(summary.failed) == 1 else f"{len(summary.failed)} samples were"
+        typer.echo(f"{counted} not recorded, for the reasons above", err=True)
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (demo, train, zoo, generate, export, dump):
+        app.command()(command)

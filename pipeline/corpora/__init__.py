@@ -1,0 +1,1 @@
+"""What models are trained on: text files, Python's documentation, this project's grammars; words and vocabularies."""

@@ -1,0 +1,73 @@
+"""A study as it is asked for: MODEL, samples and what goes with them, to be opened here or on another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...exporters.models import ModelError, SampleError
+from ...exporters.recording.traced_model import TracedModel
+from ..training.runs import HELD_OUT, find_checkpoint, find_checkpoints, is_run
+from ..zoo import LOSS
+from .checkpoints import Checkpoint
+from .sources import Samples, open_model, read_samples
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A model ready to record, the checkpoints whose weights it is to take in turn, and the samples."""
+
+    traced: TracedModel
+    checkpoints: Sequence[Checkpoint]
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class StudySource:
+    """What `gradtrace dump` is told of model and samples. Paths may be relative to the working folder.
+
+    samples:     default: the held-out samples of a training run
+    checkpoint:  one checkpoint; default: the latest
+    checkpoints: of a training run, `all` or several with commas between
+    shuffle:     a seed; see `read_samples`
+    """
+
+    model: str
+    samples: Path | None = None
+    dtype: str = "float32"
+    checkpoint: str | None = None
+    checkpoints: str | None = None
+    objective: str = LOSS
+    limit: int | None = None
+    shuffle: int | None = None
+
+    def open(self) -> OpenedStudy:
+        """Open model and samples. Raises ModelError and SampleError for what cannot be used."""
+        checkpoints = self._checkpoints()
+        opened = open_model(self.model, self.dtype, self.checkpoint, self.objective)
+        samples = read_samples(self._samples(), opened.encode, self.limit, self.shuffle)
+        return OpenedStudy(opened.traced, checkpoints, samples)
+
+    def _samples(self) -> Path:
+        if self.samples is not None:
+            return self.samples
+        held_out = Path(self.model) / HELD_OUT
+        if self.objective != LOSS or not held_out.is_file():
+            raise SampleError("give --samples FILE; only a training run brings samples along, and only for its loss")
+        return held_out
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        run = Path(self.model)
+        if self.checkpoints is not None:
+            if self.checkpoint is not None:
+                raise ModelError("--checkpoint and --checkpoints were both given. Give one of them.")
+            if not is_run(run):
+                raise ModelError(
+                    f"--checkpoints is for training runs, and {self.model} is none. Dump a model of your own once for "
+                    "each --checkpoint, into stores of their own."
+                )
+            return [Checkpoint(path.stem, path) for path in find_checkpoints(run, self.checkpoints)]
+        if is_run(run):
+            return [Checkpoint(find_checkpoint(run, self.checkpoint).stem)]
+        return [Checkpoint(Path(self.checkpoint).stem)] if self.checkpoint is not None else []

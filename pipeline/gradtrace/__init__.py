@@ -1,0 +1,40 @@
+"""gradtrace: through which parts of a network does the gradient travel from the loss to the parameters?
+
+The public names. Each is loaded when it is first used, so that `import gradtrace` costs nothing; what only reads stores
+never loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradtrace.exporters.models import Encoded, ModelError, SampleError, Traceable
+    from gradtrace.queries.schema import StoreError
+    from gradtrace.queries.store import Store, compare, open_store
+
+_HOME = {
+    "Encoded": "exporters.models",
+    "ModelError": "exporters.models",
+    "SampleError": "exporters.models",
+    "Store": "queries.store",
+    "StoreError": "queries.schema",
+    "Traceable": "exporters.models",
+    "compare": "queries.store",
+    "open_store": "queries.store",
+}
+
+__all__ = ["Encoded", "ModelError", "SampleError", "Store", "StoreError", "Traceable", "compare", "open_store"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradtrace' has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Components and parameter groups that a user names: TOML files, slices and splits, resolved in a graph."""

@@ -1,0 +1,111 @@
+"""Parameter groups: labelled sets of parameter elements, made of a store's finest groups or of parts of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..database.graph import Fetch, Graph, Tensor
+from ..database.names import nearest
+from ..schema import StoreError
+from .selectors import Rule, matches, rule_names
+from .slices import selected
+from .splits import cut_groups
+
+
+class FinestGroup(NamedTuple):
+    """A parameter tensor, or a part of one, as the dump counted it."""
+
+    name: str
+    parameter: str
+    slice: str | None
+    size: int
+
+
+class Part(NamedTuple):
+    """Some elements of one parameter, `mask` over its flat elements, that belong to group number `group`."""
+
+    group: int
+    tensor: Tensor
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups by name: the finest groups they hold whole, and the parts of finest groups they hold besides."""
+
+    names: list[str]
+    whole: list[tuple[int, int]]  # (group, finest group)
+    parts: list[Part]
+    overlap: bool
+
+
+def read_finest_groups(fetch: Fetch) -> list[FinestGroup]:
+    """The store's finest parameter groups, in the order of their names."""
+    rows = fetch("select parameter_group, parameter, slice, size from parameter_groups order by parameter_group", ())
+    return [FinestGroup(*row) for row in rows]
+
+
+def finest(groups: list[FinestGroup]) -> Groups:
+    """The store's finest groups themselves."""
+    return Groups([g.name for g in groups], [(i, i) for i in range(len(groups))], [], overlap=False)
+
+
+def elements(group: FinestGroup, tensor: Tensor) -> NDArray[np.bool_]:
+    """The elements of its parameter that a finest group holds, as a flat mask."""
+    if group.slice is None:
+        return np.ones(tensor.size, np.bool_)
+    return selected(group.slice, tensor.shape, tensor.name)
+
+
+def _masks(rules: tuple[Rule, ...], graph: Graph) -> dict[tuple[str, int], NDArray[np.bool_]]:
+    # (group name, tensor) -> the union of what the group's rules select of the tensor
+    parameters = [t for t in graph.tensors if t.kind == "parameter"]
+    masks: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    for rule in rules:
+        accepted = rule.conditions[0][1]
+        matched = [t for t in parameters if any(matches(accepted, name) for name in (t.name, *t.aliases))]
+        if not matched:
+            names = [name for t in parameters for name in (t.name, *t.aliases)]
+            close = nearest(str(accepted[0]).strip("*"), names)
+            raise StoreError(f"parameter group {rule} matches no parameter.{close}")
+        found = 0
+        for tensor in matched:
+            whole = rule.slice is None
+            mask = np.ones(tensor.size, np.bool_) if whole else selected(rule.slice or "", tensor.shape, tensor.name)
+            found += int(mask.sum())
+            key = (rule.name, tensor.tensor)
+            masks[key] = masks[key] | mask if key in masks else mask
+        if found == 0:
+            shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in matched[:4])
+            raise StoreError(f"the slice {rule.slice!r} of parameter group {rule} selects nothing of {shapes}.")
+    return masks
+
+
+def resolve_groups(rules: tuple[Rule, ...], finest_groups: list[FinestGroup], graph: Graph) -> Groups:
+    """The groups that rules define, over the parameters of any graph of the store (they are alike in all).
+
+    Raises StoreError when a rule matches no parameter, or its slice or split does not fit or selects nothing.
+    """
+    rules = cut_groups(rules, graph)
+    names = rule_names(rules)
+    whole: list[tuple[int, int]] = []
+    parts: list[Part] = []
+    covered: dict[int, NDArray[np.bool_]] = {}
+    overlap = False
+    for (name, number), mask in _masks(rules, graph).items():
+        tensor = graph.tensors[number]
+        overlap |= number in covered and bool((covered[number] & mask).any())
+        covered[number] = covered[number] | mask if number in covered else mask
+        for i, group in enumerate(finest_groups):
+            if group.parameter != tensor.name:
+                continue
+            inside = elements(group, tensor) & mask
+            if inside.sum() == group.size:
+                whole.append((names.index(name), i))
+            elif inside.any():
+                parts.append(Part(names.index(name), tensor, inside))
+    return Groups(names, whole, parts, overlap)

@@ -1,0 +1,99 @@
+"""Entries of a component file with `split`, in one graph: as many entries as the axis of that name is long."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..database.graph import Graph, Tensor
+from ..database.names import nearest
+from ..schema import StoreError
+from .selectors import Rule, matches
+from .slices import selected
+
+Mask = NDArray[np.bool_]
+
+
+def parts(rule: Rule, tensor: Tensor) -> Iterator[tuple[str, Mask | None]]:
+    """The components that a rule makes of a tensor: names, and flat masks of elements, None for all of them.
+
+    A tensor without the axis that the rule splits by has no part in any.
+    """
+    mask = None if rule.slice is None else selected(rule.slice, tensor.shape, tensor.name)
+    if rule.split is None:
+        yield rule.name, mask
+    elif rule.split in tensor.axis_names:
+        axis = tensor.axis_names.index(rule.split)
+        place = np.broadcast_to(_along(axis, tensor.shape), tensor.shape).reshape(-1)
+        for index in range(tensor.shape[axis]):
+            yield rule.part_name(index), (place == index) if mask is None else mask & (place == index)
+
+
+def _along(axis: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The place along `axis`, to broadcast to `shape`."""
+    return np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+
+
+def axis_names(graph: Graph) -> list[str]:
+    """The names of axes of a graph's vertices."""
+    return sorted({name for tensor in graph.vertex_tensors for name in tensor.axis_names if name is not None})
+
+
+def no_axis(split: str, graphs: list[Graph]) -> str:
+    """What to say when no axis has the name that is split by."""
+    names = sorted({name for graph in graphs for name in axis_names(graph)})
+    if split in names:
+        return f"no axis named {split!r}, though other operators have one."
+    there_are = f" Axes have the names {', '.join(names)}." if names else " No axis of this store has a name."
+    return f"no axis named {split!r}.{nearest(split, names) or there_are}"
+
+
+def cut_groups(rules: tuple[Rule, ...], graph: Graph) -> tuple[Rule, ...]:
+    """Rules for parameter groups with each split replaced by slices, a rule for each parameter and part.
+
+    A parameter is cut into as many equal parts as the graph's axes of that name are long. Raises StoreError when there
+    is no such axis, when two differ in length, or when a parameter cannot be cut so.
+    """
+    return tuple(part for rule in rules for part in ([rule] if rule.split is None else _cut(rule, graph)))
+
+
+def _cut(rule: Rule, graph: Graph) -> list[Rule]:
+    n, accepted = _length(rule, graph), rule.conditions[0][1]
+    found = []
+    for tensor in graph.tensors:
+        names = (tensor.name, *tensor.aliases)
+        if tensor.kind != "parameter" or not any(matches(accepted, name) for name in names):
+            continue
+        if rule.axis >= len(tensor.shape) or tensor.shape[rule.axis] % n:
+            raise StoreError(
+                f"parameter group {rule} cuts axis {rule.axis} into {n} parts, the length of axis {rule.split!r}, "
+                f"but {tensor.name} has shape {list(tensor.shape)}."
+            )
+        size, condition = tensor.shape[rule.axis] // n, ("parameter", (glob.escape(tensor.name),))
+        for i in range(n):
+            text = ":, " * rule.axis + f"{i * size}:{(i + 1) * size}"
+            found.append(replace(rule, name=rule.part_name(i), conditions=(condition,), slice=text, split=None))
+    return found or [replace(rule, split=None)]  # which matches no parameter, as will be said
+
+
+def _length(rule: Rule, graph: Graph) -> int:
+    lengths = {
+        size
+        for tensor in graph.vertex_tensors
+        for name, size in zip(tensor.axis_names, tensor.shape, strict=False)
+        if name == rule.split
+    }
+    if not lengths:
+        raise StoreError(
+            f"parameter group {rule} is split by {rule.split!r}, but there is {no_axis(rule.split or '', [graph])}"
+        )
+    if len(lengths) > 1:
+        raise StoreError(
+            f"parameter group {rule} is split by {rule.split!r}, but axes of that name differ in length: "
+            f"{', '.join(map(str, sorted(lengths)))}. Slice it by hand."
+        )
+    return lengths.pop()

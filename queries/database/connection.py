@@ -1,0 +1,114 @@
+"""A store opened for reading in DuckDB: a view per table, the macros, and nothing else within reach."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ..manifest import Manifest
+from ..schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
+from .macros import macro_statements
+
+_SQL_TYPES = {
+    pa.int8(): "tinyint",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.string(): "varchar",
+}
+
+# The files do not hold the same number twice.
+_SCORE = "case when method = 'greedy' then nullif(contribution, 0) else score end"
+
+
+@contextmanager
+def duckdb_errors(what: str) -> Iterator[None]:
+    """Turn an error of DuckDB into a StoreError that starts with `what`."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StoreError(f"{what}: {error}") from error
+
+
+def quote(text: str) -> str:
+    """`text` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def scan(store: Path, files: list[str], table: str) -> str:
+    """What to put behind `from` to read these files of a table, given relative to the store."""
+    paths = ", ".join(quote(str(store / file)) for file in files)
+    rows = f"read_parquet([{paths}], hive_partitioning = false)"
+    return f"(select * replace ({_SCORE} as score) from {rows})" if table == "best_edges" else rows
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _sql_type(kind.value_type)
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"map({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
+    return _SQL_TYPES[kind]
+
+
+def _view(store: Path, manifest: Manifest, table: str) -> str:
+    files = manifest.files(table)
+    schema = table_schema(table, manifest.dtype)
+    if files:
+        columns = ", ".join(f'"{name}"' for name in schema.names)
+        listed = _listed_graphs(manifest) if "graph" in schema.names and table in GRAPH_TABLES else ""
+        return f"create view {table} as select {columns} from {scan(store, files, table)}{listed}"
+    columns = ", ".join(f'null::{_sql_type(f.type)} as "{f.name}"' for f in schema)
+    return f"create view {table} as select {columns} where false"
+
+
+def _listed_graphs(manifest: Manifest) -> str:
+    """Leaves out the graphs of a shard in progress: their tables may be ahead of the manifest, one by one."""
+    return "" if manifest.complete else f" where graph < {manifest.graph_files['graphs'].rows}"
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+    # The order matters: once external access is off, the list of folders cannot be changed.
+    spill = Path(tempfile.gettempdir()) / f"gradtrace-{os.getpid()}"
+    connection.execute(f"set temp_directory = {quote(str(spill))}")
+    connection.execute("set python_enable_replacements = false")
+    connection.execute(f"set allowed_directories = [{quote(str(store))}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the views and macros of the store at the absolute path `store`, and access to it only.
+
+    Raises StoreError when a file cannot be read or lacks a column.
+    """
+    connection = duckdb.connect()
+    connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
+    with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
+        for table in (*GRAPH_TABLES, *SHARD_TABLES):
+            connection.execute(_view(store, manifest, table))
+        ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from graphs").fetchall()
+        settings = manifest.settings
+        for statement in macro_statements(str(settings["detail"]), list(settings["methods"]), n_parameters):
+            connection.execute(statement)
+    _lock(connection, store)
+    return connection
+
+
+def select_statement(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
+    """The one SELECT that `text` consists of; any other text raises StoreError."""
+    with duckdb_errors("the SQL cannot be read"):
+        statements = connection.extract_statements(text)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        got = ", ".join(s.type.name.replace("_STATEMENT", "") for s in statements) or "nothing"
+        raise StoreError(f"a store answers exactly one SELECT statement, got {got}. Stores are read-only.")
+    return statements[0]

@@ -1,0 +1,132 @@
+"""One unrolled graph of a store: its operators and tensors, and which vertex belongs to which."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..schema import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+Fetch = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]  # a statement and its values -> rows
+
+
+class Node(NamedTuple):
+    """A primitive operator of a graph."""
+
+    node: int
+    op_type: str
+    kind: str
+    name: str
+    module: str | None
+    role: str | None
+    component: str | None
+    layer: int | None
+    step: int | None
+
+
+class Tensor(NamedTuple):
+    """A tensor of a graph; `first_vertex` is None where its elements are no vertices (constants and copies)."""
+
+    tensor: int
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    axis_names: tuple[str | None, ...]
+    node: int | None
+    first_vertex: int | None
+    size: int
+    aliases: tuple[str, ...]
+
+
+def unravel(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The index of element `flat` of a row-major tensor."""
+    index = []
+    for axis in range(len(shape)):
+        index.append(flat // math.prod(shape[axis + 1 :]) % shape[axis])
+    return tuple(index)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The operators and tensors of one graph, in the order of their numbers."""
+
+    graph: int
+    n_parameters: int
+    n_vertices: int
+    loss_vertex: int
+    nodes: tuple[Node, ...]
+    tensors: tuple[Tensor, ...]
+
+    @cached_property
+    def _by_vertex(self) -> tuple[list[int], list[Tensor]]:
+        tensors = [t for t in self.tensors if t.first_vertex is not None and t.size > 0]
+        tensors.sort(key=lambda t: t.first_vertex or 0)
+        return [t.first_vertex or 0 for t in tensors], tensors
+
+    @property
+    def vertex_tensors(self) -> list[Tensor]:
+        """The tensors whose elements are vertices, in the order of their vertices."""
+        return self._by_vertex[1]
+
+    def tensor_of(self, vertex: int) -> Tensor:
+        """The tensor that the vertex is an element of; a number that is no vertex raises StoreError."""
+        firsts, tensors = self._by_vertex
+        at = bisect_right(firsts, vertex) - 1
+        if at < 0 or vertex >= firsts[at] + tensors[at].size:
+            raise StoreError(f"{vertex} is no vertex of graph {self.graph}, which has {self.n_vertices} vertices.")
+        return tensors[at]
+
+    def vertex_name(self, vertex: int) -> str:
+        """The name of a vertex, `lstm.weight_hh_l0[3,17]`."""
+        tensor = self.tensor_of(vertex)
+        index = unravel(vertex - (tensor.first_vertex or 0), tensor.shape)
+        return tensor.name + (f"[{','.join(map(str, index))}]" if index else "")
+
+    @cached_property
+    def node_of_activation(self) -> NDArray[np.int32]:
+        """The operator that computes each activation vertex (A), -1 for inputs."""
+        import numpy as np
+
+        nodes = np.full(self.n_vertices - self.n_parameters, -1, np.int32)
+        for tensor in self.vertex_tensors:
+            first = (tensor.first_vertex or 0) - self.n_parameters
+            if first >= 0 and tensor.node is not None:
+                nodes[first : first + tensor.size] = tensor.node
+        return nodes
+
+
+def read_graph(fetch: Fetch, graph: int) -> Graph:
+    """Read one graph of a store; a number the store does not have raises StoreError."""
+    rows = fetch("select n_parameters, n_vertices, loss_vertex from graphs where graph = ?", [graph])
+    if not rows:
+        raise StoreError(f"the store has no graph {graph}.")
+    nodes = fetch(
+        "select node, op_type, kind, name, module, role, component, layer, step "
+        "from nodes where graph = ? order by node",
+        [graph],
+    )
+    tensors = fetch(
+        "select tensor, name, kind, shape, axis_names, node, first_vertex, size, aliases "
+        "from tensors where graph = ? order by tensor",
+        [graph],
+    )
+    return Graph(
+        graph,
+        n_parameters=rows[0][0],
+        n_vertices=rows[0][1],
+        loss_vertex=rows[0][2],
+        nodes=tuple(Node(*node) for node in nodes),
+        tensors=tuple(
+            Tensor(t[0], t[1], t[2], tuple(t[3] or ()), tuple(t[4] or ()), t[5], t[6], t[7], tuple(t[8] or ()))
+            for t in tensors
+        ),
+    )

@@ -1,0 +1,57 @@
+"""What a store holds, in a few numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..manifest import Manifest
+from ..schema import GRAPH_TABLES, SHARD_TABLES
+
+if TYPE_CHECKING:
+    from .reader import StoreReader
+
+
+def _stored_files(manifest: Manifest, table: str) -> tuple[int, int, int]:
+    # files, rows, bytes
+    if table in GRAPH_TABLES:
+        files = [manifest.graph_files[table]] if table in manifest.graph_files else []
+    else:
+        files = [file for shard in manifest.shards for file in shard.files.get(table, [])]
+    return len(files), sum(f.rows for f in files), sum(f.bytes for f in files)
+
+
+def summarise(store: StoreReader) -> dict[str, Any]:
+    """Model, settings, samples, graphs and sizes of a store, by name; sizes in bytes."""
+    manifest = store.manifest
+    ((recorded, failed, tokens, seconds, edges),) = store.fetch(
+        "select count(*) filter (where status = 'ok'), count(*) filter (where status <> 'ok'), "
+        "coalesce(sum(n_tokens) filter (where status = 'ok'), 0)::bigint, coalesce(sum(seconds), 0), "
+        "coalesce(sum(n_edges), 0)::bigint from samples"
+    )
+    ((graphs, parameters, vertices, error),) = store.fetch(
+        "select count(*), max(n_parameters), max(n_vertices), max(conservation_error) from graphs"
+    )
+    info: dict[str, Any] = {
+        "path": str(store.path),
+        "tool_version": manifest.tool_version,
+        "format_version": manifest.format_version,
+        "complete": manifest.complete,
+        **{f"model_{name}": value for name, value in manifest.model.items()},
+        **{name: ", ".join(v) if isinstance(v, list) else v for name, v in manifest.settings.items()},
+        **{f"samples_{name}": value for name, value in manifest.samples.items()},
+        "samples_recorded": recorded,
+        "samples_failed": failed,
+        "tokens": tokens,
+        "seconds": seconds,
+        "shards": len(manifest.shards),
+        "graphs": graphs,
+        "parameters": parameters,
+        "vertices_of_largest_graph": vertices,
+        "edges_of_all_samples": edges,
+        "conservation_error": error,
+        "bytes": sum(file.bytes for file in manifest.all_files()),
+    }
+    for table in (*GRAPH_TABLES, *SHARD_TABLES):
+        files, rows, size = _stored_files(manifest, table)
+        info[f"table {table}"] = f"{rows:,} rows, {size:,} bytes, {files} file{'' if files == 1 else 's'}"
+    return info

@@ -1,0 +1,288 @@
+"""The measures of importance of every sample: what its paths count, and the shares and rates of that.
+
+`queries.importance.importance` says what the columns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..components.selectors import Rule, read_rules
+from ..database.connection import duckdb_errors
+from ..schema import OK, StoreError
+from .statistics import Units
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from ..components.parameter_groups import Groups
+    from ..database.graph import Graph
+    from ..database.reader import StoreReader
+    from .recounted import Labelled, WalkedSample
+
+NODE_COLUMNS = ("component", "module", "role", "layer", "step", "op_type")
+BY = ("sample", "parameter_group", *NODE_COLUMNS)
+SPREAD = (  # the measures that get sd and interval over samples
+    *("edges", "paths", "edge_share", "mean_edges", "path_rate"),
+    *("weighted_edges", "weighted_paths", "weighted_edge_share", "weighted_mean_edges", "weighted_path_rate"),
+)
+MEASURES = (*SPREAD[:2], "traced", "dead", "absent", *SPREAD[2:])
+
+_PLACE = "graph::bigint * 4294967296 + node"  # one number to join by is three times as fast as two
+_COUNTS = ("edges", "weighted_edges", "paths", "weighted_paths")
+_TOTALS = ("traced", "dead", "absent", "traced_gradient_l1")
+
+
+class Question(NamedTuple):
+    """What is asked for: the columns of `BY` that divide a sample, and the rules of components and groups in files."""
+
+    by: tuple[str, ...]
+    components: tuple[Rule, ...] | None
+    groups: tuple[Rule, ...] | None
+    sample: int | None
+    method: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `by` that divide the graph."""
+        return tuple(column for column in self.by if column in NODE_COLUMNS)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of one sample's rows, beside the sample."""
+        return tuple(column for column in self.by if column != "sample")
+
+
+def ask(
+    store: StoreReader,
+    by: Sequence[str],
+    components: str | Path | None = None,
+    groups: str | Path | None = None,
+    sample: int | None = None,
+    method: str = "greedy",
+) -> Question:
+    """A question about a store, with the TOML files it names read.
+
+    Raises StoreError for a sample or method the store lacks, a file that is wrong, and components of a file that are
+    to be divided by other columns of operators.
+    """
+    given = [column for column in by if column in NODE_COLUMNS]
+    if components is not None and given != ["component"]:
+        raise StoreError(
+            "with a file of components, group by 'component' and by no other column of operators "
+            f"(got {', '.join(by)}); put conditions such as layer and step into the file."
+        )
+    store.check_method(method)
+    if sample is not None:
+        store.graph_of(sample)
+    return Question(
+        tuple(by),
+        None if components is None else read_rules(components, "component"),
+        None if groups is None else read_rules(groups, "parameter_group"),
+        sample,
+        method,
+    )
+
+
+def _samples(store: StoreReader, sample: int | None) -> list[tuple[int, int]]:
+    # (sample, graph) of the recorded samples
+    if sample is not None:
+        return [(sample, store.graph_of(sample).graph)]
+    return store.fetch(f"select sample, graph from samples where status = '{OK}' order by sample")
+
+
+def _stored_counts(store: StoreReader, question: Question) -> pa.Table:
+    # The default components, and sums over all: from path_edges, path_counts and path_totals alone.
+    keys = ", ".join(("sample", *question.keys))
+    group = ", ".join(key for key in ("sample", *question.keys) if key != "component")
+    component = "component" in question.keys
+    present = "select distinct graph, component from nodes where kind <> 'copies'" if component else "select null"
+    paths = "coalesce(c.paths, 0)" if component else "t.traced"
+    weighted_paths = "coalesce(c.weighted_paths, 0)" if component else "t.traced_gradient_l1"
+    one_sample = "" if question.sample is None else f"and sample = {question.sample:d}"
+    of_method = f"where method = $method {one_sample}"
+    text = f"""
+    with recorded as (
+        select sample, graph from samples where status = '{OK}' {one_sample}
+    ), totals as (
+        select {group}, {", ".join(f"sum({column})::double as {column}" for column in _TOTALS)}
+        from path_totals {of_method} group by all
+    ), present as (
+        {present}
+    ), component_of as (
+        select {_PLACE} as place, component from nodes
+    ), component_edges as (
+        select {keys}, sum(edges) as edges, sum(weighted_edges) as weighted_edges
+        from path_edges join component_of on place = {_PLACE} {of_method} group by all
+    ), component_paths as (
+        select {keys}, sum(paths) as paths, sum(weighted_paths) as weighted_paths
+        from path_counts {of_method} group by all
+    )
+    select
+        {keys}, coalesce(e.edges, 0) as edges, coalesce(e.weighted_edges, 0) as weighted_edges,
+        {paths} as paths, {weighted_paths} as weighted_paths, {", ".join(f"t.{column}" for column in _TOTALS)},
+        true as is_partition
+    from recorded
+    join totals as t using (sample)
+    {"join present using (graph)" if component else ""}
+    left join component_edges as e using ({keys})
+    left join component_paths as c using ({keys})
+    """
+    return store.rows(text, {"method": question.method})
+
+
+def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
+    from ..components.parameter_groups import finest, resolve_groups
+
+    stored = store.finest_groups
+    groups = finest(stored) if question.groups is None else resolve_groups(question.groups, stored, graph)
+    if groups.overlap and "parameter_group" not in question.by:
+        raise StoreError("the parameter groups overlap, so their sum has no meaning: group by 'parameter_group' too.")
+    return groups, [group.name for group in stored]
+
+
+def _walked_counts(store: StoreReader, question: Question, samples: list[tuple[int, int]]) -> pa.Table:
+    from ..components.components import RuleUse, check_use, members_by_columns, members_by_rules
+    from .recounted import label, walk_sample
+
+    graphs = [store.graph(graph) for graph in sorted({graph for _, graph in samples})]
+    groups, finest_names = _resolve_groups(store, question, graphs[0])
+    rules = question.components
+    use = RuleUse([0] * len(rules or ()), [0] * len(rules or ()))
+
+    @cache
+    def labelled_of(graph: int) -> Labelled:
+        if rules is None:
+            return label(members_by_columns(store.graph(graph), question.columns))
+        return label(members_by_rules(store.graph(graph), rules, use))
+
+    if rules is not None:
+        for graph in graphs:
+            labelled_of(graph.graph)
+        check_use(rules, use, graphs)
+    tables = []
+    for sample, _ in samples:
+        key = (question.method, sample, question.columns, rules, question.groups)
+        if key not in store.walked:
+            store.walked[key] = walk_sample(
+                store, sample, question.method, lambda graph: labelled_of(graph.graph), groups, finest_names
+            )
+        tables.append(_walked_table(sample, store.walked[key], question, groups.names))
+    return pa.concat_tables(tables)
+
+
+def _walked_table(sample: int, walked: WalkedSample, question: Question, names: list[str]) -> pa.Table:
+    # One row per (group, component present in the graph); groups are summed where they are not asked for.
+    present = np.flatnonzero(walked.present)
+    by_group = "parameter_group" in question.by
+    counts = {name: getattr(walked, name)[:, present] for name in _COUNTS}
+    totals = {name: np.repeat(getattr(walked.totals, name)[:, None], present.size, axis=1) for name in _TOTALS}
+    values = counts | totals
+    if not by_group:
+        values = {name: value.sum(axis=0) for name, value in values.items()}
+    n_groups = len(names) if by_group else 1
+    columns: dict[str, pa.Array] = {"sample": pa.array(np.full(n_groups * present.size, sample))}
+    if by_group:
+        columns["parameter_group"] = pa.array([name for name in names for _ in present], pa.string())
+    for i, column in enumerate(question.columns):
+        kind = pa.int32() if column in ("layer", "step") else pa.string()
+        columns[column] = pa.array([walked.labels[c][i] for c in present] * n_groups, kind)
+    columns |= {name: pa.array(value.reshape(-1)) for name, value in values.items()}
+    columns["is_partition"] = pa.array(np.full(n_groups * present.size, walked.is_partition))
+    return pa.table(columns)
+
+
+def derived(store: StoreReader, table: pa.Table, name: str, text: str) -> pa.Table:
+    """The answer of a statement over `table`, under that name, and the store's own tables."""
+    with duckdb_errors("importance failed"):
+        relation = cast("duckdb.DuckDBPyRelation", store.connection.from_arrow(table).query(name, text))
+        return relation.to_arrow_table()
+
+
+def _shares_and_rates(store: StoreReader, counts: pa.Table, question: Question) -> pa.Table:
+    # Shares and rates of each sample's counts.
+    keys = ", ".join(("sample", *question.keys))
+    group = ", ".join(("sample", *(key for key in question.keys if key == "parameter_group")))
+    text = f"""
+    select
+        {keys}, edges, paths, traced::bigint as traced, dead::bigint as dead, absent::bigint as absent,
+        case when bool_and(is_partition) over () then edges / nullif(sum(edges) over g, 0) end as edge_share,
+        edges / nullif(traced, 0) as mean_edges,
+        paths / nullif(traced, 0) as path_rate,
+        weighted_edges, weighted_paths,
+        case when bool_and(is_partition) over () then weighted_edges / nullif(sum(weighted_edges) over g, 0) end
+            as weighted_edge_share,
+        weighted_edges / nullif(traced_gradient_l1, 0) as weighted_mean_edges,
+        weighted_paths / nullif(traced_gradient_l1, 0) as weighted_path_rate
+    from counts
+    window g as (partition by {group})
+    """
+    return derived(store, counts, "counts", text)
+
+
+def sample_measures(store: StoreReader, question: Question) -> pa.Table:
+    """One row per (sample, *question.keys): the columns MEASURES of each recorded sample that has such a row.
+
+    Raises StoreError where the files' rules do not fit the store, and where no sample is recorded.
+    """
+    is_stored = question.components is None and question.groups is None and set(question.columns) <= {"component"}
+    samples = _samples(store, question.sample)
+    if not samples:
+        raise StoreError(
+            f"{store.path} has no recorded sample; `gradtrace info {store.path}` counts those that failed."
+        )
+    counts = _stored_counts(store, question) if is_stored else _walked_counts(store, question, samples)
+    return _shares_and_rates(store, counts, question)
+
+
+def units_of(store: StoreReader, samples: Sequence[int]) -> Units:
+    """Which of the samples are of one sentence, see `statistics`: a store has it again at every checkpoint."""
+    number: dict[tuple[str | None, int], int] = {}
+    units = np.array([number.setdefault(store.sentences[sample], len(number)) for sample in samples], np.int64)
+    return units if len(number) < len(samples) else None
+
+
+def codes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.int64]:
+    """A number per combination of the keys' values, nulls being a value too: one per row."""
+    numbers = np.zeros(table.num_rows, np.int64)
+    for key in keys:
+        encoded = table[key].combine_chunks().dictionary_encode(null_encoding="encode")
+        numbers = numbers * len(encoded.dictionary) + encoded.indices.to_numpy()
+    return numbers
+
+
+class Matrix(NamedTuple):
+    """One measure of every sample: R rows, each a value per key, and S samples."""
+
+    rows: list[tuple[Any, ...]]  # R, in no particular order
+    samples: list[int]  # S, ascending
+    values: NDArray[np.float64]  # R x S: nan where the sample has no such row, or no value in it
+
+
+def measure_matrix(store: StoreReader, question: Question, measure: str) -> Matrix:
+    """One measure of `sample_measures` with its samples side by side.
+
+    Raises StoreError for an unknown measure, and for shares of components that are no partition.
+    """
+    if measure not in MEASURES:
+        raise StoreError(f"there is no measure {measure!r}. Choose among {', '.join(MEASURES)}.")
+    table = sample_measures(store, question)
+    found = table[measure].cast(pa.float64()).to_numpy()
+    if measure.endswith("edge_share") and found.size and np.isnan(found).all() and np.any(table["edges"].to_numpy()):
+        raise StoreError(
+            f"the components overlap or leave operators out, so that {measure} has no meaning. "
+            "Ask for another measure, such as mean_edges or path_rate."
+        )
+    _, first, row = np.unique(codes(table, question.keys), return_index=True, return_inverse=True)
+    samples, column = np.unique(table["sample"].to_numpy(), return_inverse=True)
+    values = np.full((first.size, samples.size), np.nan)
+    values[row, column] = found
+    keys = [table[key].take(pa.array(first)).to_pylist() for key in question.keys]
+    return Matrix(list(zip(*keys, strict=True)), samples.tolist(), values)

@@ -1,0 +1,1 @@
+"""Single paths of a stored sample: traces, the k best paths, statistics of all paths of a vertex."""

@@ -1,0 +1,129 @@
+"""Check every claim a store makes. A failure is a row of the answer, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow.parquet as pq
+
+from ..manifest import StoredFile, file_size
+from ..schema import GRAPH_TABLES, OK, SHARD_TABLES, table_schema
+from .checks import claims
+
+if TYPE_CHECKING:
+    from ..database.reader import StoreReader
+
+
+class Check(NamedTuple):
+    """One thing that was checked, whether it holds, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def _guarded(name: str, check: Callable[[], str]) -> Check:
+    # `check` returns what is wrong, '' for nothing. A damaged file can fail in any way a reader can fail.
+    try:
+        wrong = check()
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Check(name, not wrong, wrong)
+
+
+def _files(store: StoreReader) -> list[tuple[str, StoredFile]]:
+    manifest = store.manifest
+    shards = [(table, file) for shard in manifest.shards for table, parts in shard.files.items() for file in parts]
+    return [*manifest.graph_files.items(), *shards]
+
+
+def _wrong_sizes(store: StoreReader) -> str:
+    for _, file in _files(store):
+        size = file_size(store.path / file.path)
+        if not store.manifest.accepts(file, file.bytes, size):
+            return f"{file.path} {'is missing' if size is None else f'has {size} bytes'}, wanted {file.bytes}"
+    return ""
+
+
+def _wrong_contents(store: StoreReader) -> str:
+    # Reads every page, so that a damaged file cannot hide behind an intact footer.
+    for table, file in _files(store):
+        if table not in GRAPH_TABLES and table not in SHARD_TABLES:
+            return f"{file.path}: {table} is no table of this format"
+        try:
+            with pq.ParquetFile(store.path / file.path) as parquet:
+                schema, rows = parquet.schema_arrow, sum(batch.num_rows for batch in parquet.iter_batches())
+        except Exception as error:
+            return f"{file.path} cannot be read: {' '.join(str(error).split())}"
+        wanted = table_schema(table, store.manifest.dtype)
+        if schema.remove_metadata() != wanted:
+            return f"{file.path} has the columns {schema.names}, wanted {wanted.names} with the types of this format"
+        if not store.manifest.accepts(file, file.rows, rows):
+            return f"{file.path} has {rows} rows, the manifest says {file.rows}"
+    return ""
+
+
+def _wrong_samples(store: StoreReader) -> str:
+    # Shards hold the samples they say, and a complete store all of them.
+    behind = 0
+    for shard in store.manifest.shards:
+        if shard.first != behind:
+            return f"shard {shard.shard} starts at sample {shard.first}, wanted {behind}"
+        behind += shard.count
+    found = [number for (number,) in store.fetch("select sample from samples order by sample")]
+    if found != list(range(behind)):
+        return f"samples has {len(found)} rows, the shards hold samples 0 to {behind - 1}"
+    wanted = store.manifest.samples.get("count", behind)
+    if store.manifest.complete and behind != wanted:
+        return f"the store says it is complete, with {behind} of {wanted} samples"
+    return ""
+
+
+def _broken(store: StoreReader, sql: str) -> str:
+    rows = sum(found for (found,) in store.fetch(sql))
+    return f"{rows} rows break it" if rows else ""
+
+
+def _recounts(store: StoreReader) -> Iterator[Check]:
+    from .recount import recount
+
+    samples = store.fetch(f"select sample from samples where status = '{OK}' order by sample")
+    tables: tuple[str, ...] = ("entries", "path_totals", "path_edges", "path_counts", "the trace in SQL")
+    if store.manifest.settings["detail"] == "study":
+        tables = tables[2:]  # entries are all that it holds of parameters
+    for method in store.manifest.settings["methods"]:
+        if method == "soft" and store.manifest.settings["detail"] != "all":
+            continue  # expectations can be counted again along every edge only
+        wrong: dict[str, str] = {}
+        for (sample,) in samples:
+            for difference in recount(store, sample, method):
+                wrong.setdefault(difference.table, f"sample {sample}, {difference.detail}")
+        for table in tables if method != "soft" else tables[:-1]:
+            name = f"{table}: equal what the walker counts from the edges, {method}"
+            yield Check(name, table not in wrong, wrong.get(table, ""))
+
+
+def _recount_checks(store: StoreReader) -> list[Check]:
+    try:
+        return list(_recounts(store))
+    except Exception as error:
+        detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return [Check("path tables: equal what the walker counts from the edges", False, detail)]
+
+
+def verify(store: StoreReader) -> list[Check]:
+    """Check files, columns, keys, vertices, ranks, counts and conservation; one `Check` per claim, failures included.
+
+    Where files cannot be read, the claims about their rows are not checked.
+    """
+    checks = [
+        _guarded("files: present, with the sizes of the manifest", lambda: _wrong_sizes(store)),
+        _guarded("files: readable, with the columns and rows of this format", lambda: _wrong_contents(store)),
+    ]
+    if not all(check.ok for check in checks):
+        return checks
+    checks.append(_guarded("samples: those of the manifest", lambda: _wrong_samples(store)))
+    for claim in claims(str(store.manifest.settings["detail"]), store.manifest.dtype):
+        checks.append(_guarded(claim.name, lambda sql=claim.sql: _broken(store, sql)))  # type: ignore[misc]
+    return [*checks, *_recount_checks(store)]

@@ -1,0 +1,245 @@
+"""What torch exports wrongly or not at all is refused with words that say what differs and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  its usual name
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from gradtrace.exporters.models import ModelError, SampleError
+from gradtrace.exporters.recording.traced_model import TorchModel
+
+from .shown_models import show
+
+X = torch.linspace(-1.0, 1.0, 24).reshape(1, 4, 6)
+LABELS = torch.tensor([[1, 0, 2, 2]])
+
+
+class Smoothed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.layer(x).flatten(0, 1), labels.flatten(), label_smoothing=0.1)
+
+
+class AlwaysDropping(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(F.dropout(self.layer(x), 0.5, training=True).flatten(0, 1), labels.flatten())
+
+
+class ChangesItsInput(Smoothed):
+    """Its second run is another one than its first."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        x.add_(1.0)
+        return F.cross_entropy(self.layer(x).flatten(0, 1), labels.flatten())
+
+
+class ChangesItsActivations(Smoothed):
+    """In place, but harmless: exported right."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scores = self.layer(x).clone()
+        scores[:, 0] = 0.5
+        scores.mul_(2.0)
+        return F.cross_entropy(scores.flatten(0, 1), labels.flatten())
+
+
+class Padded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(3, 6, padding_idx=0), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return self.layer(self.embedding(labels)).square().mean() + 0.0 * x.sum()
+
+
+class Detached(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scores = self.layer(x)
+        return F.cross_entropy((scores * scores.detach()).flatten(0, 1), labels.flatten())
+
+
+class StraightThrough(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scores = self.layer(x)
+        return F.cross_entropy((scores + (scores.round() - scores).detach()).flatten(0, 1), labels.flatten())
+
+
+class _OfItsOwn(torch.autograd.Function):
+    """Twice x; its backward invents a gradient of the weight, which it does not read."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return 2 * gradients[0], torch.ones_like(ctx.saved_tensors[0])
+
+
+class InventsGradients(Smoothed):
+    """Its parameter `scale` is not in the exported graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        twice: Tensor = _OfItsOwn.apply(self.layer(x), self.scale)
+        return F.cross_entropy(twice.flatten(0, 1), labels.flatten())
+
+
+class CountsItsCalls(Smoothed):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        self.calls += 1
+        return F.cross_entropy(self.layer(x * self.calls).flatten(0, 1), labels.flatten())
+
+
+@pytest.mark.parametrize(
+    "model", [Smoothed, ChangesItsInput, Detached, StraightThrough, InventsGradients, CountsItsCalls]
+)
+def test_refused_by_comparison(model: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ModelError, match=r"(the loss is|the gradient of) .*torch's|scale has a gradient"):
+        TorchModel(model(), torch.float32).record({"x": X.clone(), "labels": LABELS})
+
+
+@pytest.mark.parametrize("parameter_gradients", [True, False])
+def test_a_padding_token_in_any_sample(parameter_gradients: bool) -> None:
+    """torch leaves its gradient out; a sample before it of the same shape says nothing of that."""
+    torch.manual_seed(0)
+    model, clean = TorchModel(Padded(), torch.float32), torch.tensor([[1, 2, 2, 1]])
+    with pytest.raises(SampleError, match=r"padding_idx.*'embedding'.*the gradient of embedding.weight differs"):
+        TorchModel(Padded(), torch.float32).record({"x": X, "labels": LABELS})
+    model.record({"x": X, "labels": clean})
+    with pytest.raises(SampleError, match="padding_idx"):
+        model.record({"x": X, "labels": LABELS}, parameter_gradients=parameter_gradients)
+    assert model.record({"x": X, "labels": clean}).is_finite()
+
+
+class NoBackward(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scores = self.layer(x).sigmoid()
+        return F.cross_entropy((scores.mul_(2.0)).flatten(0, 1), labels.flatten())
+
+
+def test_a_backward_that_fails() -> None:
+    with pytest.raises(ModelError, match="torch's own backward of this model failed: one of the variables"):
+        TorchModel(NoBackward(), torch.float32).record({"x": X, "labels": LABELS})
+
+
+class WrittenTwice(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scores = self.layer(x).clone()
+        scores[0, torch.tensor([1, 1])] = self.layer(x)[0, 2:]
+        return F.cross_entropy(scores.flatten(0, 1), labels.flatten())
+
+
+def test_an_element_written_twice() -> None:
+    with pytest.raises(SampleError, match="written twice"):
+        TorchModel(WrittenTwice(), torch.float32).record({"x": X, "labels": LABELS})
+
+
+class SoftTargets(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        targets = F.one_hot(labels.flatten(), 3).to(x.dtype)
+        return F.cross_entropy(self.layer(x).flatten(0, 1), targets)
+
+
+class Packed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(6, 3, batch_first=True)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, torch.tensor([4]), batch_first=True)
+        return self.layer(packed)[1][0].sum() + 0 * labels.sum()
+
+
+class Projected(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(6, 3, proj_size=2, batch_first=True)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return self.layer(x)[0].sum() + 0 * labels.sum()
+
+
+class Masked(nn.Module):
+    """nn.TransformerEncoder looks into a mask to find out whether it is causal, unless it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), 1)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.layer(x, mask=mask).square().mean() + 0 * labels.sum()
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        (SoftTargets, "log_softmax"),
+        (AlwaysDropping, r"model.eval\(\)"),
+        (Packed, "one sentence at a time"),
+        (Projected, "proj_size"),
+        (Masked, "is_causal"),
+    ],
+)
+def test_advice(model: type[nn.Module], advice: str) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ModelError, match=advice):
+        TorchModel(model(), torch.float32).record({"x": X.clone(), "labels": LABELS})
+
+
+class WeightNorm(Smoothed):
+    """The older one, whose module holds a weight that is no leaf; and numbers that the exporter rounds to float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.utils.weight_norm(nn.Linear(6, 6))  # type: ignore[no-untyped-call]
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        y = self.hidden(x)
+        y = F.softplus(y, beta=0.3) + torch.addcmul(y, y, y, value=0.7)
+        y = y + F.scaled_dot_product_attention(y[None], y[None], y[None], scale=0.3)[0]
+        return F.cross_entropy(self.layer(y).flatten(0, 1), labels.flatten())
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_weight_norm_and_numbers() -> None:
+    model = WeightNorm()
+    show(model, [{"x": X, "labels": LABELS}])
+    show(model.float(), [{"x": X, "labels": LABELS}], torch.float32)
+
+
+class AddsUp(Smoothed):
+    """Experts that each add to their own tokens; a token's scores added to those of another."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scores = self.layer(x)
+        again = scores.index_add(1, torch.tensor([0, 0, 3]), scores[:, 1:])
+        copied = torch.zeros_like(scores).scatter_add(2, labels[..., None].expand(1, 4, 2), scores[..., :2])
+        return F.cross_entropy((again + copied).flatten(0, 1), labels.flatten())
+
+
+def test_scatters_that_add() -> None:
+    show(AddsUp(), [{"x": X, "labels": LABELS}])
+
+
+def test_changes_of_activations_are_exported() -> None:
+    show(ChangesItsActivations(), [{"x": X, "labels": LABELS}])

@@ -1,0 +1,103 @@
+"""The queries about methods and paths, on a dump of all methods with statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradtrace.pipeline.dump.dump import Settings, dump
+from gradtrace.pipeline.dump.sources import OpenedModel, Samples
+from gradtrace.queries import Store, StoreError, open_store
+
+PAIRS = (("greedy", "product"), ("greedy", "soft"), ("product", "soft"))
+
+
+@pytest.fixture(scope="module")
+def methods(rnn: OpenedModel, sentences: Samples, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The Elman RNN traced by every method, with the statistics of its paths."""
+    out = tmp_path_factory.mktemp("methods") / "store"
+    dump(rnn.traced, sentences, out, Settings(methods=("greedy", "product", "soft"), statistics=True))
+    return open_store(out)
+
+
+def shares(store: Store) -> pd.DataFrame:
+    """edge_share by (sample, parameter_group, component), a column per method; components that no method meets out."""
+    key = ["sample", "parameter_group", "component"]
+    sides = [
+        store.importance(by=key, method=method).df().set_index(key)["edge_share"].rename(method)
+        for method in ("greedy", "product", "soft")
+    ]
+    found = pd.concat(sides, axis=1)
+    return found[(found > 0).any(axis=1)]
+
+
+def test_compare_methods(methods: Store) -> None:
+    wanted = shares(methods)
+    found = methods.query("compare_methods").df().set_index(["sample", "parameter_group", "component"])
+    pd.testing.assert_frame_equal(found[wanted.columns].sort_index(), wanted.sort_index())
+    assert (wanted["greedy"] != wanted["product"]).any()
+    for key, rows in wanted.groupby(level=[0, 1]):
+        told = found.loc[key]
+        ranks = rows.round(12).rank()
+        for a, b in PAIRS:
+            assert told[f"{a}_{b}_distance"].to_numpy() == pytest.approx((rows[a] - rows[b]).abs().sum() / 2)
+            constant = ranks[a].nunique() == 1 or ranks[b].nunique() == 1
+            correlation = np.nan if constant else np.corrcoef(ranks[a], ranks[b])[0, 1]
+            assert told[f"{a}_{b}_correlation"].to_numpy() == pytest.approx(correlation, nan_ok=True)
+
+
+def test_compare_methods_over_samples(methods: Store) -> None:
+    one = methods.query("compare_methods").df()
+    found = methods.query("compare_methods_over_samples").df().set_index(["parameter_group", "component"])
+    n = one.groupby("parameter_group")["sample"].nunique()
+    for name in ("greedy", "product", "soft"):
+        wanted = one.groupby(["parameter_group", "component"])[name].sum()
+        for key, total in wanted.items():
+            assert found.loc[key, name] == pytest.approx(total / n[key[0]])
+    per_sample = one.drop_duplicates(["sample", "parameter_group"]).groupby("parameter_group")
+    for a, b in PAIRS:
+        for kind in ("distance", "correlation"):
+            column = f"{a}_{b}_{kind}"
+            wanted = per_sample[column].mean()
+            for group in n.index:
+                assert found.loc[group, column].to_numpy() == pytest.approx(wanted[group], nan_ok=True)
+
+
+def test_path_statistics(methods: Store) -> None:
+    rows = methods.query("path_statistics", parameter="rnn.weight_hh_l0", sample=1).to_arrow_table().to_pylist()
+    assert len(rows) == 36
+    for row in rows:
+        assert row["statistics"] == "recorded"
+        assert abs(row["gradient"]) <= row["products"] * (1 + 1e-4)
+        assert 1 <= row["effective_paths"] <= row["paths"] * (1 + 1e-9)
+        assert max(row["largest_positive"] or 0, -(row["largest_negative"] or 0)) <= row["products"] * (1 + 1e-9)
+        assert (row["largest_negative"] or 0) <= 0 <= (row["largest_positive"] or 0)
+    assert any(row["largest_negative"] for row in rows)
+    same = methods.path_statistics("rnn.weight_hh_l0[3,2]", sample=1)
+    (row,) = [row for row in rows if row["vertex_name"] == "rnn.weight_hh_l0[3,2]"]
+    for name in ("vertex", "gradient", "paths", "products", "effective_paths", "largest_positive", "largest_negative"):
+        assert getattr(same, name) == pytest.approx(row[name])
+    assert methods.path_statistics(row["vertex"], 1) == same
+
+
+def test_a_query_for_statistics_says_why_there_are_none(methods: Store, rnn_store: Path) -> None:
+    (row,) = methods.query("path_statistics", parameter="rnn.no_such").to_arrow_table().to_pylist()
+    assert {name for name, value in row.items() if value is not None} == {"statistics"}
+    assert row["statistics"].startswith("no vertex of rnn.no_such is stored: a wrong name")
+    with open_store(rnn_store) as store:
+        rows = store.query("path_statistics", parameter="decoder.bias").to_arrow_table().to_pylist()
+    assert {(row["paths"], row["statistics"]) for row in rows} == {(None, "not recorded: dump with --statistics")}
+
+
+def test_path_statistics_of_the_loss_and_of_nothing(methods: Store) -> None:
+    ((loss,),) = methods.fetch("select loss_vertex from graphs where graph = 0")
+    found = methods.path_statistics(loss)
+    assert (found.paths, found.products, found.effective_paths) == (1, 1, 1)
+    assert (found.largest_positive, found.largest_negative) == (1, None)
+    with pytest.raises(StoreError, match="has no vertex"):
+        methods.path_statistics(loss + 1)
+    with pytest.raises(StoreError, match="has no edge in sample 0"):
+        methods.path_statistics("embedding.weight[6,0]")  # bird

@@ -1,0 +1,49 @@
+"""A store's Parquet is read unchanged by another engine than the one that gradtrace uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gradtrace.queries import Store, open_store
+from gradtrace.queries.schema import GRAPH_TABLES, SHARD_TABLES
+
+
+@pytest.fixture(scope="module")
+def store(lstm_store: Path) -> Iterator[Store]:
+    with open_store(lstm_store) as opened:
+        yield opened
+
+
+def read(store: Store, table: str) -> pl.DataFrame:
+    """A table as Polars reads it from the files that the manifest lists."""
+    manifest = store.manifest
+    listed = [manifest.graph_files[table].path] if table in GRAPH_TABLES else manifest.files(table)
+    rows = pl.read_parquet([store.path / path for path in listed], hive_partitioning=False)
+    if table != "best_edges":
+        return rows
+    is_score = (pl.col("method") == "greedy") & (pl.col("contribution") != 0)  # the same number is stored once
+    return rows.with_columns(pl.when(is_score).then("contribution").otherwise("score").alias("score"))
+
+
+@pytest.mark.parametrize("table", [*GRAPH_TABLES, *SHARD_TABLES])
+def test_every_table(store: Store, table: str) -> None:
+    found, wanted = read(store, table), store.rows(f"select * from {table}")
+    assert found.columns == wanted.column_names
+    assert len(found) == wanted.num_rows > 0
+    for name in found.columns:
+        if name != "labels":  # a map, which Polars reads as a list of its entries
+            assert found[name].to_list() == wanted[name].to_pylist(), name
+
+
+def test_a_question(store: Store) -> None:
+    edges = read(store, "path_edges").join(read(store, "nodes"), on=["graph", "node"])
+    found = edges.group_by("parameter_group", "component").agg(pl.col("edges").sum())
+    joined = "path_edges join nodes using (graph, node)"
+    wanted = store.rows(f"select parameter_group, component, sum(edges) as edges from {joined} group by all")
+    assert {(g, c): n for g, c, n in found.iter_rows()} == {
+        (row["parameter_group"], row["component"]): row["edges"] for row in wanted.to_pylist()
+    }

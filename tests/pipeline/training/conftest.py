@@ -1,0 +1,56 @@
+"""A small corpus and a training that takes a fraction of a second."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gradtrace.pipeline.training.training import Run, TrainingConfig, train
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Models this small only wait for each other's threads, on a busy machine for most of the time.
+
+    For every test again, because numba's kernels set the number of threads to their own.
+    """
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 sentences of one grammar, one per line."""
+    subjects, verbs, objects = ("the cat", "a dog", "the old bird", "no fish"), ("sees", "hears", "likes"), ("me", "us")
+    endings = ("today", "at night", "in the garden", "again", "twice")
+    lines = [f"{' '.join(words)} .".capitalize() for words in itertools.product(subjects, verbs, objects, endings)]
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def config(corpus_file: Path) -> TrainingConfig:
+    """With dropout, so that repeating a training also repeats what is dropped."""
+    return TrainingConfig(
+        hyperparameters={"embedding_size": 8, "hidden_size": 8, "layers": 2, "dropout": 0.1},
+        corpus=str(corpus_file),
+        epochs=6,
+        learning_rate=0.02,
+        checkpoint_every=10,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An `lstm_lm`; not to be changed."""
+    return train(config, tmp_path_factory.mktemp("runs") / "lstm")
+
+
+@pytest.fixture(scope="session")
+def trained_rnn(config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An `rnn_lm`; not to be changed."""
+    return train(replace(config, model="rnn_lm"), tmp_path_factory.mktemp("runs") / "rnn")
