@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..queries.errors import GradtraceError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class ModelError(Exception):
+class ModelError(GradtraceError):
     """A model cannot be used as given. The message says what was got, what was wanted, and what to do."""
 
 
@@ -27,7 +29,7 @@ class ExportDifferenceError(ModelError):
         )
 
 
-class SampleError(Exception):
+class SampleError(GradtraceError):
     """One sample cannot be used (an empty line, an index out of range). Other samples are not affected."""
 
 

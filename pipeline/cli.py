@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from ..queries.errors import GradtraceError
 from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
@@ -25,12 +26,9 @@ INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
-    from ..exporters.models import ModelError, SampleError
-    from ..queries.schema import StoreError
-
     try:
         app()
-    except (ModelError, SampleError, StoreError) as error:
+    except GradtraceError as error:
         _fail(str(error))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has seen enough

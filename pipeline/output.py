@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 
 import pyarrow as pa
 
-from ..queries.schema import StoreError
+from ..queries.errors import StoreError
 from ..queries.show.text import aligned, cell, is_number
 
 Format = Literal["table", "csv", "json", "parquet"]

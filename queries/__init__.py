@@ -1,6 +1,6 @@
 """Ask a graph store: `open_store(path)` gives SQL, traces and importance over what a dump recorded."""
 
-from .schema import StoreError
+from .errors import StoreError
 from .store import Store, compare, open_store
 
 __all__ = ["Store", "StoreError", "compare", "open_store"]

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .schema import GRAPH_TABLES, StoreError
+from .errors import StoreError
+from .schema import GRAPH_TABLES
 
 FORMAT = "gradtrace"
 FORMAT_VERSION = 2

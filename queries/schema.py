@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-METHODS = ("greedy", "product", "soft")
 DETAILS = ("study", "parameters", "all")
 DTYPES = ("float32", "float64")
 
@@ -15,10 +14,6 @@ DTYPES = ("float32", "float64")
 OK = "ok"
 NON_FINITE = "non-finite"
 INVALID = "invalid"
-
-
-class StoreError(Exception):
-    """A store cannot be read or written as asked. The message says what was got, what was wanted, and what to do."""
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:

@@ -23,6 +23,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...queries.errors import StoreError, first_line
 from ...queries.manifest import (
     MANIFEST,
     Manifest,
@@ -33,7 +34,7 @@ from ...queries.manifest import (
     replace_file,
     write_manifest,
 )
-from ...queries.schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
+from ...queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 
 ROW_GROUP = 262_144  # small: an edge is found fast by its source
 # a value that stands in many rows, as along a chain of additions, is written once in each row group
@@ -102,7 +103,7 @@ class StoreWriter:
         try:
             return pq.read_table(self.folder / file, partitioning=None)
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise StoreError(
                 f"{self.folder} is damaged: {file} cannot be read ({reason}). "
                 "Restore the file, or dump the store again into another folder."

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...queries.errors import first_line
 from ..models import ModelError, SampleError
 from ..operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
 from .parameter_vertices import Kept
@@ -220,7 +221,7 @@ class Tape:
         except NotImplementedError as error:
             raise ModelError(f"{self._where(op_type)}: {error}") from error
         except (IndexError, RuntimeError, ValueError) as error:
-            raise SampleError(f"{self._where(op_type)}: {str(error).splitlines()[0]}") from error
+            raise SampleError(f"{self._where(op_type)}: {first_line(error)}") from error
         return result
 
     def _repeated(

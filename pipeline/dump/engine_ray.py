@@ -21,7 +21,7 @@ import torch
 from ...exporters.models import ModelError, SampleError
 from ...exporters.recording.parameter_groups import partition
 from ...exporters.store.settings import Settings
-from ...queries.schema import StoreError
+from ...queries.errors import StoreError
 from .checkpoints import AtCheckpoints
 from .dump import MadeShard, Study, Task, first_recording
 from .study import StudySource

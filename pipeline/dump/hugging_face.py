@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ...exporters.models import Encoded, ModelError, SampleError, Traceable
+from ...queries.errors import first_line
 
 PREFIX = "hf:"
 IGNORED = -100  # the label of a position that is no prediction
@@ -48,7 +49,7 @@ def open_hugging_face(path: Path) -> Traceable:
             path, local_files_only=True, attn_implementation="eager", dtype=torch.float32
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise ModelError(f"{path} cannot be loaded by transformers: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path} cannot be loaded by transformers: {first_line(error)}") from error
     model.eval()
     if kind == "AutoModelForSeq2SeqLM":
         model.forward = MethodType(_loss_of_target, model)

@@ -11,8 +11,8 @@ from ...exporters.edges.vertex_edges import VertexEdges as RecordedEdges
 from ...exporters.paths.path_sums import contribution_spread
 from ...exporters.paths.sweep import best_edges
 from ...exporters.recording.recorder import Recording, fingerprint
+from ...queries.errors import StoreError
 from ...queries.paths.stored_edges import VertexEdges
-from ...queries.schema import StoreError
 from ..training.runs import find_checkpoint, is_run
 from ..zoo import LOSS
 from .checkpoints import AtCheckpoints, Checkpoint

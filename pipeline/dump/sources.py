@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...exporters.models import Encoded, ModelError, SampleError, Traceable
 from ...exporters.recording.traced_model import OnnxModel, TorchModel, TracedModel
+from ...queries.errors import first_line
 from ..training.runs import is_run, load_run
 from ..zoo import LOSS
 from .hugging_face import PREFIX, open_hugging_face
@@ -128,8 +129,8 @@ def _user_code(what: str, wrong: type[ModelError] | type[SampleError]) -> Iterat
         raise
     except Exception as error:
         *_, last = traceback.extract_tb(error.__traceback__)
-        reason = str(error).splitlines()[0] if str(error) else ""
-        said = ": ".join(part for part in (type(error).__name__, reason) if part)
+        kind, reason = type(error).__name__, first_line(error)
+        said = kind if reason == kind else f"{kind}: {reason}"
         raise wrong(f"{what}: {said} ({Path(last.filename).name}, line {last.lineno})") from error
 
 

@@ -11,21 +11,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradtrace.exporters.models import Encoded, ModelError, SampleError, Traceable
-    from gradtrace.queries.schema import StoreError
+    from gradtrace.queries.errors import StoreError
     from gradtrace.queries.store import Store, compare, open_store
 
 _HOME = {
     "Encoded": "exporters.models",
+    "GradtraceError": "queries.errors",
     "ModelError": "exporters.models",
     "SampleError": "exporters.models",
     "Store": "queries.store",
-    "StoreError": "queries.schema",
+    "StoreError": "queries.errors",
     "Traceable": "exporters.models",
     "compare": "queries.store",
     "open_store": "queries.store",
 }
 
-__all__ = ["Encoded", "ModelError", "SampleError", "Store", "StoreError", "Traceable", "compare", "open_store"]
+__all__ = [
+    "Encoded",
+    "GradtraceError",
+    "ModelError",
+    "SampleError",
+    "Store",
+    "StoreError",
+    "Traceable",
+    "compare",
+    "open_store",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..database.graph import Graph, Node, Tensor
 from ..database.names import nearest
-from ..schema import StoreError
+from ..errors import StoreError
 from .selectors import Rule, matches
 from .splits import no_axis, parts
 

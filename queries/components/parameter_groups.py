@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..database.graph import Fetch, Graph, Tensor
 from ..database.names import nearest
-from ..schema import StoreError
+from ..errors import StoreError
 from .selectors import Rule, matches, rule_names
 from .slices import selected
 from .splits import cut_groups

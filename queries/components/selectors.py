@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..database.names import nearest
-from ..schema import StoreError
+from ..errors import StoreError
 from .slices import parse_slice
 
 _GLOBS = ("module", "op_type", "role", "component", "parameter")

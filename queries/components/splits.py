@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..database.graph import Graph, Tensor
 from ..database.names import nearest
-from ..schema import StoreError
+from ..errors import StoreError
 from .selectors import Rule, matches
 from .slices import selected
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from ..errors import StoreError
 from ..manifest import Manifest
-from ..schema import GRAPH_TABLES, SHARD_TABLES, StoreError, table_schema
+from ..schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 from .macros import macro_statements
 
 _SQL_TYPES = {

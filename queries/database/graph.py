@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..schema import StoreError
+from ..errors import StoreError
 
 if TYPE_CHECKING:
     import numpy as np

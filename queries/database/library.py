@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any
 
 from .. import sql
-from ..schema import StoreError
+from ..errors import StoreError
 from .names import nearest
 
 _FIELD = re.compile(r"-- (grain|reads|param|unit): +(.+)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from ..schema import StoreError
+from ..errors import StoreError
 from .graph import Graph, Tensor
 
 _VERTEX = re.compile(r"\s*(?P<name>.+?)\s*(?:\[(?P<index>[-\d\s,]*)\])?\s*")

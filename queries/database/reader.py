@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..components.parameter_groups import FinestGroup, read_finest_groups
+from ..errors import StoreError
 from ..manifest import Manifest
-from ..schema import OK, StoreError
+from ..schema import OK
 from .connection import connect, duckdb_errors, scan, select_statement
 from .graph import Graph, read_graph
 from .library import Query, load_queries, load_query

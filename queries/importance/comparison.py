@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..schema import StoreError
+from ..errors import StoreError
 from ..show.text import aligned, cell
 from .measures import BY, Matrix, ask, measure_matrix, units_of
 from .sample_columns import sample_column, values_of

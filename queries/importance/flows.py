@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..components.parameter_groups import Part
 from ..database.graph import Graph
-from ..schema import StoreError
+from ..errors import StoreError
 from ..walk.walker import Entries, Walk, components_met, count_entries, count_paths, push, reaches_loss
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..schema import StoreError
+from ..errors import StoreError
 from .measures import BY, MEASURES, SPREAD, ask, codes, derived, sample_measures, units_of
 from .sample_columns import LABEL, SampleColumn, sample_column
 from .statistics import Units, means, summarise_samples

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..components.selectors import Rule, read_rules
 from ..database.connection import duckdb_errors
-from ..schema import OK, StoreError
+from ..errors import StoreError
+from ..schema import OK
 from .statistics import Units
 
 if TYPE_CHECKING:

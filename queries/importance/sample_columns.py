@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from ..database.connection import quote
 from ..database.names import nearest
-from ..schema import SHARD_TABLES, StoreError
+from ..errors import StoreError
+from ..schema import SHARD_TABLES
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..components.parameter_groups import Part
 from ..database.graph import Graph
-from ..schema import StoreError
+from ..errors import StoreError
 from ..walk.soft_walker import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
 from ..walk.walker import Entries
 from .flows import Counts, PartTotals, SampleWalk, read_entries, sample_walk

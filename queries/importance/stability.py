@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..database.names import nearest
-from ..schema import StoreError
+from ..errors import StoreError
 from .measures import NODE_COLUMNS, Matrix, ask, measure_matrix, units_of
 from .statistics import LEVEL, kendalls_w, split_half
 

@@ -18,7 +18,8 @@ from ..components.components import Members, RuleUse, check_use, members_by_colu
 from ..components.selectors import read_rules
 from ..database.graph import Graph
 from ..database.names import find_vertex, nearest
-from ..schema import METHODS, StoreError
+from ..errors import StoreError
+from ..methods import find_method
 from ..walk.k_best import MOST, Answer, k_best
 from ..walk.path_search import Question
 from ..walk.suffixes import Ints
@@ -86,8 +87,7 @@ def best_path(store: StoreReader, start: str, sample: int, method: str, through:
 
     Raises StoreError where there is none, and where the store cannot tell which it is.
     """
-    if method not in METHODS:
-        raise StoreError(f"there is no method {method!r}; the methods are {', '.join(METHODS)}.")
+    find_method(method)
     found = best_paths(store, start, sample, 1, "product" if method == "product" else "share", through=through)
     if not found:
         raise StoreError(f"{found.note}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..database.names import find_vertex
-from ..schema import StoreError
+from ..errors import StoreError
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..database.graph import Graph
-from ..schema import StoreError
+from ..errors import StoreError
 from ..walk.suffixes import Edges, Floats, Ints, Vertices
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ..database.connection import duckdb_errors
 from ..database.graph import Graph
 from ..database.names import find_vertex
-from ..schema import StoreError
+from ..errors import StoreError
 from ..show.text import aligned, cell
 
 if TYPE_CHECKING:
