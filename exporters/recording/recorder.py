@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..kernels.cpu import CPU
+from ..kernels.interface import Kernels
 from ..models import ExportDifferenceError, ModelError
 from ..onnx_graph.reader import Graph, check_inputs, run
 from ..tape.parameter_vertices import Kept
@@ -30,6 +32,7 @@ class Recording:
     V vertices, of which the first `n_parameters` are elements of parameters
     gradients: V, in the recording's dtype; those of parameters are 0 unless the recording `has_parameter_gradients`
     kept: what its recorder knows of the parameters' vertices
+    kernels: the implementation that works on it
     """
 
     tape: Tape
@@ -39,6 +42,7 @@ class Recording:
     gradients: Floats
     has_parameter_gradients: bool
     kept: Kept
+    kernels: Kernels = CPU
 
     @property
     def n_vertices(self) -> int:

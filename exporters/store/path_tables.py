@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...queries.methods import find_method
 from ...queries.walk import walker
-from ..edges.slots import first_vertex
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted
 from ..paths.path_sums import Spread
@@ -86,7 +86,7 @@ def path_tables(
     activations = slice(first - best.first, None)
     walk = walker.Walk(first, best.target[activations, 0], groups.index.node_of, recording.loss_vertex)
     dead = best.dead(activations)
-    if best.method == "soft":
+    if find_method(best.method).all_paths:
         counts = _soft_counts(recording, best, groups, spread)
         visits, _ = walker.vertex_mass(walk._replace(next=np.where(dead, -1, walk.next)), counts.entries)
         return Paths(_tables(counts, groups, sample, best.method, recording.gradients.dtype), visits > 0)
@@ -154,7 +154,7 @@ def _soft_entries(recording: Recording, traces: SoftTraces) -> walker.Entries:
     for (g, order), entering in sorted(traces.entries.items()):
         inside = np.flatnonzero(entering.paths)
         group.append(np.full(len(inside), g, np.int32))
-        vertex.append(first_vertex(recording.tape, recording.tape.calls[order]) + inside)
+        vertex.append(recording.tape.calls[order].outputs.start + inside)
         paths.append(entering.paths[inside])
         weight.append(entering.weight[inside])
     return walker.Entries(*(np.concatenate(column) for column in (group, vertex, paths, weight)))

@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..edges.blocks import edge_blocks
+from ..paths.best_edges import best_edges
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted, study_edges
 from ..paths.path_sums import contribution_spread, path_statistics
-from ..paths.sweep import best_edges
 from ..recording.recorder import Recording
 from .path_tables import Groups, path_tables
 from .settings import Settings
@@ -26,12 +26,12 @@ def sample_tables(
 ) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a sample, block by block, each table's in order."""
     index = groups.index
-    spread = contribution_spread(recording) if settings.statistics or "soft" in settings.methods else None
+    spread = contribution_spread(recording) if settings.needs_contribution_sums else None
     counted: Counted | None = None
     stored = np.zeros(recording.n_vertices, dtype=bool)
     for method in sorted(settings.methods):
-        if settings.detail == "study" and method == "greedy":
-            best, counted = study_edges(recording, settings.keep, groups.partition.group_of)
+        if settings.counts_parameters(method):
+            best, counted = study_edges(recording, settings.keep, groups.partition.group_of, method)
             paths = path_tables(recording, best, groups, number, counted=counted)
         else:
             best = best_edges(recording, settings.keep, method, spread)

@@ -90,7 +90,10 @@ class TapeTensor:
 
 @dataclass(eq=False)
 class Call:
-    """One primitive operator; `order` is its place on the tape."""
+    """One primitive operator; `order` is its place on the tape.
+
+    first_vertex: the vertex of element 0 of its output; None for a copy, which makes none
+    """
 
     order: int
     primitive: Primitive
@@ -98,6 +101,13 @@ class Call:
     output: Value
     attributes: dict[str, Any]
     label: Label
+    first_vertex: int | None
+
+    @property
+    def outputs(self) -> slice:
+        """The vertices that its output is."""
+        assert self.first_vertex is not None
+        return slice(self.first_vertex, self.first_vertex + self.output.data.numel())
 
 
 class Tape:
@@ -206,12 +216,13 @@ class Tape:
             output = output.view_as(output)  # a tensor of its own, with a gradient of its own
         if primitive.kind == "copies":
             vertices = self._repeated(primitive, inputs, attributes)
-            value = self._add_tensor(Value(output, vertices, None, firsts, token), "copy", None, primitive.name)
+            kind, first_vertex = "copy", None
         else:
             vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
-            made = Value(output, vertices, None, firsts, token)
-            value = self._add_tensor(made, "activation", self.n_vertices, primitive.name)
-        self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label))
+            kind, first_vertex = "activation", self.n_vertices
+        made = Value(output, vertices, None, firsts, token)
+        value = self._add_tensor(made, kind, first_vertex, primitive.name)
+        self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label, first_vertex))
         return value
 
     def _compute(self, op_type: str, compute: Any, data: list[Tensor | None], attributes: dict[str, Any]) -> Tensor:
