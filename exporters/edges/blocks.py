@@ -81,10 +81,12 @@ def total_edges(recording: Recording) -> int:
             for x in call.inputs:
                 if x is not None and x.vertices is not None:
                     repeated = call.output.data.numel() // max(x.data.numel(), 1)
-                    total += repeated * recording.kept.count(x.vertices)
+                    total += repeated * recording.parameter_vertices.count(x.vertices)
         elif call.primitive.kind == "reduces":
             total += int((reduced_slot(recording.tape, call).vertex >= 0).sum())
-    return total + sum(recording.kept.count(c.vertex) * c.fan_out() for c in contraction_slots(recording.tape))
+    return total + sum(
+        recording.parameter_vertices.count(c.vertex) * c.fan_out() for c in contraction_slots(recording.tape)
+    )
 
 
 def _slots(recording: Recording) -> list[_Slot]:

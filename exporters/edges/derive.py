@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..operators import contracts, elementwise, reduces
 from ..tape.tape import Call, Tape, Value
-from .duplicates import Part, merge_contracted, merge_direct
+from .duplicates import MergedRows, merge_matrices, merge_pairs
 from .slots import ContractionEdges, DiagonalEdges, SlotEdges
 
 Operators = Iterable[tuple[Call, list[SlotEdges]]]
@@ -97,8 +97,8 @@ def reduced_slot(tape: Tape, call: Call) -> DiagonalEdges:
     (found,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
     vertex, derivative = x.vertices.reshape(-1).numpy(), found.reshape(-1).numpy()
     target = reduces.targets(leaf, *others, **call.attributes).reshape(-1).numpy()
-    if tape.kept.repeats_one(x.vertices):
-        vertex, target, derivative = merge_direct(vertex, target, derivative)
+    if tape.parameter_vertices.repeats_one(x.vertices):
+        vertex, target, derivative = merge_pairs(vertex, target, derivative)
     return DiagonalEdges(call, 0, vertex, target, derivative)
 
 
@@ -115,10 +115,10 @@ def _contraction(tape: Tape, call: Call, slot: int, operand: Value) -> Iterator[
     vertices = vertices.expand(*c.batch, c.x, c.y).flatten(0, -3) if c.batch else vertices.unsqueeze(0)
     other = c.other.flatten(0, -3) if c.batch else c.other.unsqueeze(0)
     stride_b = c.x * c.z
-    parts: Iterable[Part] = [Part(vertices, other, 0)]
-    repeats = tape.kept.repeats_one(operand.vertices)
+    parts: Iterable[MergedRows] = [MergedRows(vertices, other, 0)]
+    repeats = tape.parameter_vertices.repeats_one(operand.vertices)
     if repeats:
-        parts = merge_contracted(vertices, other, stride_b, c.stride_x)
+        parts = merge_matrices(vertices, other, stride_b, c.stride_x)
     for part in parts:
         strides = (stride_b, c.stride_x, c.stride_z)
         yield ContractionEdges(call, slot, part.vertex, part.other, part.offset, *strides, repeats)

@@ -156,7 +156,7 @@ def _span(recording: Recording, matrix: Matrix, group_of: NDArray[np.signedinteg
         group = int(groups.flat[0]) if bool((groups == groups.flat[0]).all()) else -1
         return int(vertex.min()), int(vertex.max()), group
 
-    low, high, group = recording.kept.fact("group", vertex, find)
+    low, high, group = recording.parameter_vertices.fact("group", vertex, find)
     return low, high, group
 
 

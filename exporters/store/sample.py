@@ -14,7 +14,7 @@ from ..paths.best_table import BestEdges
 from ..paths.counted import Counted, study_edges
 from ..paths.path_sums import contribution_spread, path_statistics
 from ..recording.recorder import Recording
-from .path_tables import Groups, path_tables
+from .path_tables import Partitions, path_tables
 from .settings import Settings
 from .tables import VertexSums, best_edge_tables, edge_table, node_gradient_table, vertex_tables
 
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 
 def sample_tables(
-    recording: Recording, groups: Groups, number: int, settings: Settings
+    recording: Recording, groups: Partitions, number: int, settings: Settings
 ) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a sample, block by block, each table's in order."""
     index = groups.index

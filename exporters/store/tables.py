@@ -231,7 +231,7 @@ def node_gradient_table(
 
 def _parameter_norms(recording: Recording) -> Floats:
     """Those of the parameters' values, which are the same for every sample."""
-    known = recording.kept.facts
+    known = recording.parameter_vertices.facts
     if "value norms" not in known:
         values = [t.value.data.detach().reshape(-1).numpy() for t in recording.tape.tensors if t.kind == "parameter"]
         rows = [recording.kernels.norms(x, np.array([0]), np.array([x.size])) for x in values]
