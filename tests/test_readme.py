@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from gradtrace.pipeline.cli import app
 from gradtrace.pipeline.demo import N_SAMPLES
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import open_model, read_samples
+from gradtrace.pipeline.dump.models import open_model
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.queries import Store, open_store
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,10 @@ _HOME = {
     "StoreError": "queries.errors",
     "Traceable": "exporters.models",
     "compare": "queries.store",
+    "dump": "pipeline.api",
+    "export": "pipeline.api",
     "open_store": "queries.store",
+    "record": "pipeline.api",
 }
 
 __all__ = [
