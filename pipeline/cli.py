@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -15,11 +16,28 @@ app = typer.Typer(
     help="Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    add_completion=False,
 )
 building.register(app)
 asking.register(app)
 comparing.register(app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from gradtrace import __version__
+
+        typer.echo(f"gradtrace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and stop.")
+    ] = False,
+) -> None:
+    """Options in front of a command."""
+
 
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
