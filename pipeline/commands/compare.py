@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .ask import Format, Formatted, Method, Out, StorePath
+from .ask import Components, Format, Formatted, Groups, Method, Out, StorePath
 
 Measure = Annotated[str, typer.Option(help="A column of `importance`, such as edge_share, path_rate or mean_edges.")]
-Components = Annotated[Path | None, typer.Option(help="TOML file that names components.")]
-Groups = Annotated[Path | None, typer.Option(help="TOML file that names parameter groups.")]
 
 
 def stability(
@@ -35,7 +33,7 @@ def stability(
     Reads STORE, and the TOML files; prints one row per parameter group and one for all parameters: Kendall's W between
     the samples' rankings (1: all alike), and the rank correlation of random halves of the samples.
 
-    Example: gradtrace stability runs/demo --measure path_rate
+    Example: gradtrace stability runs/demo/store --measure path_rate
     """
     from ...queries import open_store
     from ...queries.database.connection import duckdb_errors
@@ -75,7 +73,9 @@ def compare(
     sides and their difference, right - left, with a bootstrap 95 % interval over samples. Samples of the same texts
     are compared in pairs.
 
-    Example: gradtrace compare runs/demo --between condition=singular,plural
+    The example compares sentences of the first two lengths; with labels it might be --between number=singular,plural.
+
+    Example: gradtrace compare runs/demo/store --between graph=0,1 --by component
     """
     from ...queries import open_store
     from ..output import print_rows
