@@ -12,13 +12,11 @@ from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
 
-HELP = """Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?
-
-Start with `gradtrace demo`; `gradtrace COMMAND --help` has examples that run after it.
-
-Results go to stdout, progress to stderr. Exit codes: 0 done; 1 the input is wrong, said in one line; 2 wrong usage; 130
-interrupted.
-"""
+HELP = (
+    "Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?\n\n"
+    "Start with `gradtrace demo`; `gradtrace COMMAND --help` has examples that run after it. Results go to stdout, "
+    "progress to stderr. Exit codes: 0 done; 1 the input is wrong, said in one line; 2 wrong usage; 130 interrupted."
+)
 
 app = typer.Typer(
     help=HELP,

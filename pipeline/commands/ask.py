@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import add
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -101,7 +103,8 @@ def trace(
 
     Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' --sample 2
 
-    Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' -k 2 --format csv
+    Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' -k 5 --model runs/demo/model --samples
+    runs/demo/model/held_out.txt
     """
     from ...queries import StoreError, open_store
 
@@ -288,5 +291,4 @@ def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) ->
 
 def register(app: typer.Typer) -> None:
     """Add these commands to an application."""
-    for command in (trace, importance, sql, query, queries, info, verify):
-        app.command()(command)
+    add(app, (trace, importance, sql, query, queries, info, verify))

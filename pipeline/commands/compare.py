@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from . import add
 from .ask import Components, Format, Formatted, Groups, Method, Out, StorePath
 
 Measure = Annotated[str, typer.Option(help="A column of `importance`, such as edge_share, path_rate or mean_edges.")]
@@ -73,9 +74,12 @@ def compare(
     sides and their difference, right - left, with a bootstrap 95 % interval over samples. Samples of the same texts
     are compared in pairs.
 
-    The example compares sentences of the first two lengths; with labels it might be --between number=singular,plural.
+    With labels, --between number=singular,plural. The first example makes the store that the second asks: is training
+    seen in the paths?
 
-    Example: gradtrace compare runs/demo/store --between graph=0,1 --by component
+    Example: gradtrace dump runs/demo/model --checkpoints 0,500 --limit 5 --detail study --out runs/demo/training
+
+    Example: gradtrace compare runs/demo/training --between checkpoint=step-000000,step-000500 --by component
     """
     from ...queries import open_store
     from ..output import print_rows
@@ -94,5 +98,4 @@ def compare(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to an application."""
-    for command in (stability, compare):
-        app.command()(command)
+    add(app, (stability, compare))

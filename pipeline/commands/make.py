@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import add
 from .train import generate, train, zoo
 
 if TYPE_CHECKING:
@@ -217,5 +218,4 @@ def _report(summary: Summary, out: Path) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (demo, train, zoo, generate, export, dump):
-        app.command()(command)
+    add(app, (demo, train, zoo, generate, export, dump))
