@@ -10,8 +10,8 @@ import torch
 
 from gradtrace.exporters.edges.blocks import edge_blocks, total_edges
 from gradtrace.exporters.edges.conservation import conservation_error
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.best_table import BestEdges
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.zoo import family, make_hyperparameters

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import edges as kernels
 from ..recording.recorder import Recording
-from .slots import Contracted, Direct, EdgeOrder, contracted_slots, direct_slots, first_vertex, reduced_slot
+from .derive import all_slots, contraction_slots, reduced_slot
+from .order import EdgeOrder
+from .slots import Fans, SlotEdges
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -37,27 +38,23 @@ class EdgeBlock:
 
 @dataclass
 class _Slot:
-    """One slot ready to be written: its elements sorted by vertex, and where each one's row of targets begins."""
+    """One slot ready to be written: its edges, and the vertices of its elements, ascending."""
 
     slot: int
     vertex: Ints
-    first_target: Ints
-    stride: int
-    other: Floats
-    batch: Ints
-    row: Ints
+    fans: Fans
     interleaves: bool
 
 
 def count_edges(recording: Recording) -> Ints:
     """The number of edges that leave each vertex: V."""
-    return _count(_slots(recording), recording.n_vertices)
+    return _count(recording, _slots(recording))
 
 
-def _count(slots: list[_Slot], n_vertices: int) -> Ints:
-    counts = np.zeros(n_vertices, dtype=np.int64)
+def _count(recording: Recording, slots: list[_Slot]) -> Ints:
+    counts = np.zeros(recording.n_vertices, dtype=np.int64)
     for slot in slots:
-        kernels.add_at(counts, slot.vertex, np.broadcast_to(slot.other.shape[2], slot.vertex.shape))
+        recording.kernels.add_at(counts, slot.vertex, np.broadcast_to(slot.fans.other.shape[2], slot.vertex.shape))
     return counts
 
 
@@ -65,7 +62,7 @@ def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]
     """All edges, in blocks of at most `block` edges."""
     slots = _slots(recording)
     first, last = (np.array([slot.vertex[end] for slot in slots], dtype=np.int64) for end in (0, -1))
-    counts = _count(slots, recording.n_vertices)
+    counts = _count(recording, slots)
     total = np.concatenate([[0], np.cumsum(counts)])
     low = 0
     while low < len(counts):
@@ -84,36 +81,22 @@ def total_edges(recording: Recording) -> int:
             for x in call.inputs:
                 if x is not None and x.vertices is not None:
                     repeated = call.output.data.numel() // max(x.data.numel(), 1)
-                    total += repeated * recording.kept.count(x.vertices)
+                    total += repeated * recording.parameter_vertices.count(x.vertices)
         elif call.primitive.kind == "reduces":
             total += int((reduced_slot(recording.tape, call).vertex >= 0).sum())
-    return total + sum(recording.kept.count(c.vertex) * c.other.shape[2] for c in contracted_slots(recording.tape))
+    return total + sum(
+        recording.parameter_vertices.count(c.vertex) * c.fan_out() for c in contraction_slots(recording.tape)
+    )
 
 
 def _slots(recording: Recording) -> list[_Slot]:
-    found: list[tuple[tuple[int, int], _Slot]] = []
-    for direct in direct_slots(recording.tape):
-        found.append(((direct.call.order, direct.slot), _from_direct(recording, direct)))
-    for contracted in contracted_slots(recording.tape):
-        found.append(((contracted.call.order, contracted.slot), _from_contracted(recording, contracted)))
-    return [slot for _, slot in sorted(found, key=lambda item: item[0]) if len(slot.vertex)]
+    slots = sorted(all_slots(recording.tape), key=lambda slot: (slot.call.order, slot.slot))
+    return [ready for slot in slots if len((ready := _ready(slot)).vertex)]
 
 
-def _from_direct(recording: Recording, direct: Direct) -> _Slot:
-    order, vertex = _sorted_vertices(direct.vertex)
-    target = first_vertex(recording.tape, direct.call) + direct.target[order]
-    derivative = direct.derivative.reshape(1, -1, 1)
-    return _Slot(direct.slot, vertex, target, 0, derivative, np.zeros_like(order), order, interleaves=False)
-
-
-def _from_contracted(recording: Recording, contracted: Contracted) -> _Slot:
-    _, n_x, n_y = contracted.vertex.shape
-    order, vertex = _sorted_vertices(contracted.vertex.reshape(-1).numpy())
-    batch, x, y = order // (n_x * n_y), order // n_y % n_x, order % n_y
-    first = first_vertex(recording.tape, contracted.call) + contracted.offset
-    target = first + batch * contracted.stride_b + x * contracted.stride_x
-    other = contracted.other.numpy()
-    return _Slot(contracted.slot, vertex, target, contracted.stride_z, other, batch, y, contracted.interleaves)
+def _ready(slot: SlotEdges) -> _Slot:
+    order, vertex = _sorted_vertices(slot.vertices())
+    return _Slot(slot.slot, vertex, slot.fans(order), slot.interleaves)
 
 
 def _sorted_vertices(vertex: Ints) -> tuple[Ints, Ints]:
@@ -135,7 +118,7 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
         start, stop = np.searchsorted(slot.vertex, (low, high))
         interleaved |= slot.interleaves
         chosen = slice(start, stop)
-        kernels.place_edges(
+        recording.kernels.place_edges(
             src,
             dst,
             derivative,
@@ -144,14 +127,13 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
             low,
             slot.slot,
             slot.vertex[chosen],
-            slot.first_target[chosen],
-            slot.stride,
-            slot.other,
-            slot.batch[chosen],
-            slot.row[chosen],
+            slot.fans.first_target[chosen],
+            slot.fans.stride,
+            slot.fans.other,
+            slot.fans.batch[chosen],
+            slot.fans.row[chosen],
         )
     if interleaved:
-        operator = np.searchsorted(EdgeOrder(recording.tape).first_vertex, dst, side="right")
-        order = np.lexsort((dst, number, operator, src))
+        order = np.lexsort((EdgeOrder(recording.tape).keys(dst, number), src))
         src, dst, number, derivative = src[order], dst[order], number[order], derivative[order]
     return EdgeBlock(src, dst, number, derivative, recording.gradients[dst] * derivative)

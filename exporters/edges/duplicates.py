@@ -17,7 +17,7 @@ from torch import Tensor
 Ints = NDArray[np.int64]
 
 
-class Part(NamedTuple):
+class MergedRows(NamedTuple):
     """Rows of a contraction, no vertex twice in one: batch x X x Y and batch x Y x Z, from target `offset` on."""
 
     vertex: Tensor
@@ -25,7 +25,7 @@ class Part(NamedTuple):
     offset: int
 
 
-def merge_direct(vertex: Ints, target: Ints, derivative: NDArray[Any]) -> tuple[Ints, Ints, NDArray[Any]]:
+def merge_pairs(vertex: Ints, target: Ints, derivative: NDArray[Any]) -> tuple[Ints, Ints, NDArray[Any]]:
     """Edges of one slot with those of one vertex to one target added up, in order of (vertex, target)."""
     order = np.lexsort((target, vertex))
     order = order[np.searchsorted(vertex[order], 0) :]  # constants have no edges
@@ -36,13 +36,13 @@ def merge_direct(vertex: Ints, target: Ints, derivative: NDArray[Any]) -> tuple[
     return v[starts], t[starts], np.add.reduceat(derivative[order], starts)
 
 
-def merge_contracted(vertex: Tensor, other: Tensor, stride_b: int, stride_x: int) -> Iterator[Part]:
+def merge_matrices(vertex: Tensor, other: Tensor, stride_b: int, stride_x: int) -> Iterator[MergedRows]:
     """The same for a contraction: vertex : batch x X x Y, other : batch x Y x Z.
 
     Where all rows repeat alike (rows gathered from one matrix) they stay together; else each row is a part of its own.
     """
     if not _repeats_in_a_row(vertex):
-        yield Part(vertex, other, 0)
+        yield MergedRows(vertex, other, 0)
         return
     for b in range(vertex.shape[0]):
         first = _first_places(vertex[b])
@@ -67,8 +67,8 @@ def _first_places(vertex: Tensor) -> Tensor:
     return torch.zeros_like(order).scatter(-1, order, order.gather(-1, start))
 
 
-def _merged(vertex: Tensor, other: Tensor, first: Tensor, offset: int) -> Part:
+def _merged(vertex: Tensor, other: Tensor, first: Tensor, offset: int) -> MergedRows:
     """X x Y -> 1 x X x Y', 1 x Y' x Z, with the rows of `other` that share a vertex added up."""
     kept, place = np.unique(first.numpy(), return_inverse=True)
     summed = other.new_zeros(len(kept), other.shape[1]).index_add(0, torch.from_numpy(place), other)
-    return Part(vertex[:, torch.from_numpy(kept)].unsqueeze(0), summed.unsqueeze(0), offset)
+    return MergedRows(vertex[:, torch.from_numpy(kept)].unsqueeze(0), summed.unsqueeze(0), offset)

@@ -1,188 +1,208 @@
-"""Every edge of a recording, described slot by slot: which operand's elements lead to which targets, with what
-derivative.
+"""Every edge of a recording, slot by slot: which operand's elements lead to which targets, with what derivative.
 
-Two shapes cover the four kinds. *Direct* edges (elementwise, reduces): each operand element has one target.
-*Contracted* edges (contracts): each has a row of targets. Copies have none.
+Two shapes cover the four kinds of operators. *Diagonal* edges (elementwise, reduces): each element of the operand has
+one target. *Contraction* edges (contracts): each has a row of targets, so that they are few matrices. Copies have none.
+Both offer the same: pairs or matrices, one by one, for what goes along a sweep; all of them as fans, for rows.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..operators import contracts, elementwise, reduces
-from ..tape.tape import Call, Tape, Value
-from .duplicates import Part, merge_contracted, merge_direct
+from ..tape.parameter_vertices import place
+from ..tape.tape import Call
+from .order import EdgeOrder
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 
 
+class Fans(NamedTuple):
+    """The edges of N elements of an operand, F of each.
+
+    Edge f of element i leads to vertex first_target[i] + f * stride with derivative other[batch[i], row[i], f].
+    """
+
+    first_target: Ints
+    stride: int
+    other: Floats
+    batch: Ints
+    row: Ints
+
+
 @dataclass(frozen=True)
-class Direct:
-    """N edges of one slot: vertex[i] -> first_target + target[i] with derivative[i]."""
+class SlotEdges:
+    """The edges through one slot of an operator."""
 
     call: Call
     slot: int
+
+    @property
+    def interleaves(self) -> bool:
+        """Whether the targets of one vertex may come in another order than its elements."""
+        return False
+
+    def pairs(self) -> Iterator[DiagonalEdges]:
+        """Those edges of which each is a pair of its own."""
+        yield from ()
+
+    def matrices(self) -> Iterator[Matrix]:
+        """Those edges that are matrices."""
+        yield from ()
+
+    def vertices(self) -> Ints:
+        """The vertex that each element of the operand is, -1 for constants: N."""
+        raise NotImplementedError
+
+    def fan_out(self) -> int:
+        """The number of edges that leave each element."""
+        raise NotImplementedError
+
+    def fans(self, chosen: Ints) -> Fans:
+        """The edges of chosen elements, given by their places in `vertices()`."""
+        raise NotImplementedError
+
+    def sums(self, of_outputs: Floats, *, absolute: bool = False) -> Floats:
+        """For each element the sum over its edges of derivative times what its target has: N.
+
+        of_outputs: of each element of the operator's output     absolute: whether |derivative| is meant
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DiagonalEdges(SlotEdges):
+    """N edges: vertex[i] leads to element target[i] of the output with derivative[i]."""
+
     vertex: Ints
     target: Ints
     derivative: Floats
 
+    def pairs(self) -> Iterator[DiagonalEdges]:
+        yield self
+
+    def vertices(self) -> Ints:
+        return self.vertex
+
+    def fan_out(self) -> int:
+        return 1
+
+    def fans(self, chosen: Ints) -> Fans:
+        derivative = self.derivative.reshape(1, -1, 1)
+        return Fans(self.call.outputs.start + self.target[chosen], 0, derivative, np.zeros_like(chosen), chosen)
+
+    def sums(self, of_outputs: Floats, *, absolute: bool = False) -> Floats:
+        derivative = np.abs(self.derivative) if absolute else self.derivative
+        found: Floats = of_outputs[self.target] * derivative
+        return found
+
 
 @dataclass(frozen=True)
-class Contracted:
-    """The edges of one operand of a matrix product, over flattened batch axes.
+class ContractionEdges(SlotEdges):
+    """The edges of one operand of a matrix product, over flattened batch axes. See `target` for whom they lead to.
 
     vertex : batch x X x Y     other : batch x Y x Z, the derivatives
-    The target of (b, x, y) and z is element offset + b * stride_b + x * stride_x + z * stride_z of the output.
-    No vertex stands twice in a row (b, x). interleaves: whether one stands in several, so that its targets alternate.
+    No vertex stands twice in a row (b, x). repeats: whether one stands in several, so that its targets alternate.
     """
 
-    call: Call
-    slot: int
     vertex: Tensor
     other: Tensor
     offset: int
     stride_b: int
     stride_x: int
     stride_z: int
-    interleaves: bool
+    repeats: bool
 
+    @property
+    def interleaves(self) -> bool:
+        return self.repeats
 
-class EdgeOrder:
-    """The keys of edges: (operator, slot, target) as one integer, in the order in which ties are broken."""
+    def target(self, b: Any, x: Any, z: Any) -> Any:
+        """The element of the output that (b, x, y) leads to through (b, y, z), for numbers and for arrays of them."""
+        return self.offset + b * self.stride_b + x * self.stride_x + z * self.stride_z
 
-    def __init__(self, tape: Tape) -> None:
-        calls = [call for call in tape.calls if call.primitive.kind != "copies"]
-        self.size = np.array([call.output.data.numel() for call in calls], dtype=np.int64)
-        slots = np.array([len(call.inputs) for call in calls], dtype=np.int64)
-        self.base = np.concatenate([[0], np.cumsum(self.size * slots)[:-1]]).astype(np.int64)
-        self.first_vertex = np.array([first_vertex(tape, call) for call in calls], dtype=np.int64)
-        self._row = {call.order: row for row, call in enumerate(calls)}
+    def of_targets(self, of_outputs: Floats) -> Tensor:
+        """What the targets have, given what the elements of the output have: batch x X x Z, a view."""
+        size = (*self.vertex.shape[:2], self.other.shape[2])
+        strides = (self.stride_b, self.stride_x, self.stride_z)
+        return torch.from_numpy(of_outputs).as_strided(size, strides, self.target(0, 0, 0))
 
-    def key(self, call: Call, slot: int) -> int:
-        """The key of the edge through `slot` to element 0 of the call's output; further elements follow."""
-        row = self._row[call.order]
-        return int(self.base[row] + slot * self.size[row])
+    def matrices(self) -> Iterator[Matrix]:
+        yield from (Matrix(self, b) for b in range(self.vertex.shape[0]))
 
-    def targets(self, key: Ints) -> Ints:
-        """The target vertices of edges, given their keys."""
-        row = np.searchsorted(self.base, key, side="right") - 1
-        found: Ints = self.first_vertex[row] + (key - self.base[row]) % self.size[row]
+    def vertices(self) -> Ints:
+        found: Ints = self.vertex.reshape(-1).numpy()
+        return found
+
+    def fan_out(self) -> int:
+        return self.other.shape[2]
+
+    def fans(self, chosen: Ints) -> Fans:
+        _, n_x, n_y = self.vertex.shape
+        batch, x, y = chosen // (n_x * n_y), chosen // n_y % n_x, chosen % n_y
+        first = self.call.outputs.start + self.target(batch, x, 0)
+        return Fans(first, self.stride_z, self.other.numpy(), batch, y)
+
+    def sums(self, of_outputs: Floats, *, absolute: bool = False) -> Floats:
+        other = self.other.abs() if absolute else self.other
+        found: Floats = (self.of_targets(of_outputs) @ other.mT).reshape(-1).numpy()
         return found
 
 
-def first_vertex(tape: Tape, call: Call) -> int:
-    """The vertex of element 0 of a call's output."""
-    assert call.output.tensor is not None
-    first = tape.tensors[call.output.tensor].first_vertex
-    assert first is not None
-    return first
+class Matrix(NamedTuple):
+    """The b-th matrix of a contraction: X x Y vertices, each with a row of Z targets."""
 
+    edges: ContractionEdges
+    b: int
 
-def slots_in_reverse(tape: Tape) -> Iterator[tuple[Call, list[Direct | Contracted]]]:
-    """The slots of every operator that has edges, the operator nearest to the loss first."""
-    of_call: dict[int, list[Direct | Contracted]] = defaultdict(list)
-    for slot in chain[Direct | Contracted](direct_slots(tape), contracted_slots(tape)):
-        of_call[slot.call.order].append(slot)
-    for order in sorted(of_call, reverse=True):
-        yield tape.calls[order], of_call[order]
+    @property
+    def vertex(self) -> Ints:
+        """X x Y"""
+        found: Ints = self.edges.vertex[self.b].numpy()
+        return found
 
+    def targets(self) -> Ints:
+        """The elements of the output that the vertices of a row lead to: X x Z."""
+        x, z = np.arange(self.edges.vertex.shape[1]), np.arange(self.edges.other.shape[2])
+        found: Ints = self.edges.target(self.b, x[:, None], z)
+        return found
 
-def direct_slots(tape: Tape) -> Iterator[Direct]:
-    """All direct edges; calls of one operator and shape are differentiated together."""
-    groups: dict[tuple[Any, ...], list[Call]] = defaultdict(list)
-    for call in tape.calls:
-        if call.primitive.kind == "elementwise":
-            groups[_likeness(call)].append(call)
-        elif call.primitive.kind == "reduces":
-            yield reduced_slot(tape, call)
-    for calls in groups.values():
-        yield from _elementwise(calls)
+    def scores(self, of_outputs: Floats) -> Floats:
+        """What belongs to the targets: Z x X. of_outputs: what belongs to each element of the output."""
+        return self.edges.of_targets(of_outputs)[self.b].T.contiguous().numpy()
 
+    def derivatives(self) -> Floats:
+        """Z x Y"""
+        return self.edges.other[self.b].T.contiguous().numpy()
 
-def contracted_slots(tape: Tape) -> Iterator[Contracted]:
-    """All contracted edges, in tape order."""
-    for call in tape.calls:
-        if call.primitive.kind == "contracts":
-            for slot, operand in enumerate(call.inputs):
-                if operand is not None and operand.vertices is not None:
-                    yield from _contracted(tape, call, slot, operand)
+    def sizes(self) -> Floats:
+        """The |derivatives|: Y x Z, float64."""
+        found: Floats = np.abs(self.edges.other[self.b].numpy(), dtype=np.float64)
+        return found
 
+    def keys(self, order: EdgeOrder) -> tuple[Ints, Ints]:
+        """Of X and of Z: the sum of both is the key of an edge."""
+        x, z = np.arange(self.edges.vertex.shape[1]), np.arange(self.edges.other.shape[2])
+        first = order.key(self.edges.call, self.edges.slot)
+        return x * self.edges.stride_x, first + self.edges.target(self.b, 0, z)
 
-def _likeness(call: Call) -> tuple[Any, ...]:
-    """Calls alike in this run the same function on operands of one shape."""
-    present = tuple(x is not None for x in call.inputs)
-    dtypes = tuple(None if x is None else x.data.dtype for x in call.inputs)
-    attributes = tuple(sorted((name, repr(value)) for name, value in call.attributes.items()))
-    return call.primitive.name, attributes, present, dtypes, tuple(call.output.shape), _wanted(call)
+    def first_key(self, order: EdgeOrder) -> int:
+        """The smallest key of its edges: matrices in this order have their targets in the order of ties."""
+        return order.key(self.edges.call, self.edges.slot) + int(self.edges.target(self.b, 0, 0))
 
+    @property
+    def same_vertices(self) -> Hashable:
+        """Alike for matrices of the same vertices, whose targets can be taken as one list."""
+        return place(self.edges.vertex[self.b]), self.edges.stride_x
 
-def _wanted(call: Call) -> tuple[int, ...]:
-    return tuple(slot for slot, x in enumerate(call.inputs) if x is not None and x.vertices is not None)
-
-
-def _elementwise(calls: list[Call]) -> Iterator[Direct]:
-    example = calls[0]
-    shape = example.output.shape
-    operands: list[Tensor | None] = []
-    for slot, x in enumerate(example.inputs):
-        stacked = None if x is None else torch.stack([call.inputs[slot].data.detach().expand(shape) for call in calls])  # type: ignore[union-attr]
-        operands.append(stacked)
-    wanted = list(_wanted(example))
-    compute = example.primitive.compute
-    found = elementwise.derivatives(lambda *xs: compute(*xs, **example.attributes), operands, wanted)
-    target = np.arange(example.output.data.numel())
-    for slot, derivative in zip(wanted, found, strict=True):
-        for i, call in enumerate(calls):
-            vertices = call.inputs[slot].vertices  # type: ignore[union-attr]
-            assert vertices is not None
-            vertex = vertices.expand(shape).reshape(-1).numpy()
-            yield Direct(call, slot, vertex, target, derivative[i].reshape(-1).numpy())
-
-
-def reduced_slot(tape: Tape, call: Call) -> Direct:
-    """The edges of a reduction."""
-    x = call.inputs[0]
-    assert x is not None
-    assert x.vertices is not None
-    others = [None if o is None else o.data for o in call.inputs[1:]]
-    leaf = x.data.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        y = call.primitive.compute(leaf, *others, **call.attributes)
-    (found,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
-    vertex, derivative = x.vertices.reshape(-1).numpy(), found.reshape(-1).numpy()
-    target = reduces.targets(leaf, *others, **call.attributes).reshape(-1).numpy()
-    if tape.kept.repeats_one(x.vertices):
-        vertex, target, derivative = merge_direct(vertex, target, derivative)
-    return Direct(call, 0, vertex, target, derivative)
-
-
-def _contracted(tape: Tape, call: Call, slot: int, operand: Value) -> Iterator[Contracted]:
-    a, b = call.inputs
-    assert a is not None
-    assert b is not None
-    assert operand.vertices is not None
-    c = contracts.contraction(a.data.detach(), b.data.detach(), slot)
-    if c.z == 0:  # no targets
-        return
-    vertices = contracts.as_matrix(operand.vertices, slot)
-    vertices = vertices.transpose(-1, -2) if c.transposed else vertices
-    vertices = vertices.expand(*c.batch, c.x, c.y).flatten(0, -3) if c.batch else vertices.unsqueeze(0)
-    other = c.other.flatten(0, -3) if c.batch else c.other.unsqueeze(0)
-    stride_b = c.x * c.z
-    parts: Iterable[Part] = [Part(vertices, other, 0)]
-    repeats = tape.kept.repeats_one(operand.vertices)
-    if repeats:
-        parts = merge_contracted(vertices, other, stride_b, c.stride_x)
-    for part in parts:
-        strides = (stride_b, c.stride_x, c.stride_z)
-        yield Contracted(call, slot, part.vertex, part.other, part.offset, *strides, repeats)
+    @property
+    def same_derivatives(self) -> Hashable:
+        """Alike for matrices with the same derivatives, whose rows can be taken as one list."""
+        return place(self.edges.other[self.b]), self.edges.stride_z

@@ -1,9 +1,6 @@
-"""Compiled kernels: the best K edges of every vertex, and the edges themselves.
+"""Compiled kernels over lists of edges: the best K edges of every vertex, and the edges themselves.
 
-The table of best edges has, for each of V vertices, K places: rank (what the method ranks by, largest first),
-derivative and key. A *key* numbers the edges of a graph in the order in which ties are broken, (operator, slot,
-target), so that one comparison of integers decides a tie and the result does not depend on the order of insertion.
-NO_EDGE, the largest key, marks an empty place.
+`interface.py` says what each computes.
 """
 
 from __future__ import annotations
@@ -12,13 +9,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 
-NO_EDGE = np.iinfo(np.int64).max
+from .interface import NO_EDGE
+
 _BLOCK = 4096  # keys decoded by one core at a time
-
-Floats = NDArray[Any]
-Ints = NDArray[np.int64]
 
 
 @njit(cache=True)

@@ -34,7 +34,7 @@ def loop(tape: Tape, limit: Value | None, condition: Value | None, *carried: Any
     """
     states, rows, scans = list(carried), [], tape.n_outputs > len(carried)
     going = condition is None or bool(condition.data)
-    first = 0 if limit is None else max((x.first for x in tape.texts if x.length == int(limit.data)), default=0)
+    first = 0 if limit is None else max((x.first for x in tape.token_spans if x.length == int(limit.data)), default=0)
     for i in itertools.count() if limit is None else range(int(limit.data)):
         if not going:
             break
@@ -71,7 +71,13 @@ def scan(
         raise ModelError(f"operator Scan reads inputs of {sorted(lengths)} slices; all must have as many")
     n_steps = lengths.pop()
     backwards = scan_input_directions or [0] * num_scan_inputs
-    first = next((x.firsts[a] for x, a in zip(scanned, axes, strict=True) if x.firsts and x.firsts[a]), 0) or 0
+    first = (
+        next(
+            (x.token_offsets[a] for x, a in zip(scanned, axes, strict=True) if x.token_offsets and x.token_offsets[a]),
+            0,
+        )
+        or 0
+    )
     rows = []
     for t in range(n_steps):
         at = [tape.constant_integer(n_steps - 1 - t if back else t) for back in backwards]

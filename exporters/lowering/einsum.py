@@ -30,7 +30,7 @@ class _Term:
         return self.value.shape[self.labels.index(label)]
 
 
-@composite("Einsum")
+@composite("Einsum", multiplies=True)
 def einsum(tape: Tape, *inputs: Value, equation: str) -> Value:
     """The sum of products that `equation` (`bij,bjk->bik`) says; repeated labels and `...` as in NumPy."""
     terms, output = _parsed(equation, inputs)

@@ -9,7 +9,7 @@ from ..tape.tape import Tape, Value
 Axes = Value | Integers | None
 
 
-@composite("Gemm")
+@composite("Gemm", multiplies=True)
 def gemm(
     tape: Tape,
     a: Value,

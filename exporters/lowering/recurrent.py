@@ -112,7 +112,7 @@ def _check_lengths(op_type: str, lengths: Value | None, n_steps: int) -> None:
 
 def _unroll(tape: Tape, x: Value, reverse: bool, step: Callable[[Value], Value]) -> list[Value]:
     """Call `step(x_t)` in the direction's order; the states h_t, in the order of time. A step is the token read."""
-    n_steps, first = x.shape[0], (x.firsts[0] if x.firsts else None) or 0
+    n_steps, first = x.shape[0], (x.token_offsets[0] if x.token_offsets else None) or 0
     states: dict[int, Value] = {}
     for t in reversed(range(n_steps)) if reverse else range(n_steps):
         with tape.labelled(step=first + t):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor
 
-_CASTS = {"Cast", "Identity", "Dropout"}
-_COPIES = _CASTS | {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Expand"}
+from ..operators.registry import PassesOn, facts_of
+
+PRECISION: frozenset[PassesOn] = frozenset({"precision"})
+FORM: frozenset[PassesOn] = frozenset({"precision", "shape"})
 
 
 class Operator(Protocol):
@@ -28,7 +30,7 @@ class Operator(Protocol):
     def module(self) -> str: ...
 
 
-class Wiring:
+class Dataflow:
     """The nodes of one graph, who computes and who reads each value.
 
     constants: initializers and constants by name; learned parameters are among them
@@ -41,7 +43,7 @@ class Wiring:
         self.nodes = nodes
         self.constants = constants
         self.ranks = ranks or {}
-        self.producer = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
+        self.node_of = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
 
     @cached_property
     def consumers(self) -> dict[str, list[int]]:
@@ -52,6 +54,10 @@ class Wiring:
                 found[name].append(i)
         return found
 
+    def passes(self, i: int, what: Collection[PassesOn]) -> bool:
+        """Whether node i passes one of these on."""
+        return facts_of(self.nodes[i].op_type).passes_on in what
+
     def readers(self, i: int) -> list[int]:
         """The nodes that read an output of node i."""
         return [j for name in self.nodes[i].outputs for j in self.consumers.get(name, [])]
@@ -61,7 +67,7 @@ class Wiring:
         waiting, found = self.readers(i), list[int]()
         while waiting:
             j = waiting.pop()
-            if self.nodes[j].op_type in _COPIES:
+            if self.passes(j, FORM):
                 waiting += self.readers(j)
             elif j not in found:
                 found.append(j)
@@ -69,32 +75,32 @@ class Wiring:
 
     def reads(self, i: int, slot: int, maker: int) -> bool:
         """Whether node i reads in this slot, copies aside, what node `maker` computes."""
-        return self.producer.get(self.behind(self.nodes[i].inputs[slot])) == maker
+        return self.node_of.get(self.source(self.nodes[i].inputs[slot])) == maker
 
     def sources(self, i: int) -> list[int]:
         """The nodes that compute an input of node i."""
-        return [self.producer[name] for name in self.nodes[i].inputs if name in self.producer]
+        return [self.node_of[name] for name in self.nodes[i].inputs if name in self.node_of]
 
     def uncast(self, name: str) -> str:
         """The value that `name` repeats in another precision, or itself."""
-        return self._behind(name, _CASTS)
+        return self._source(name, PRECISION)
 
-    def maker(self, name: str, *op_types: str) -> int | None:
+    def producer(self, name: str, *op_types: str) -> int | None:
         """The node that computes a value, casts aside, if it is one of these operators."""
-        i = self.producer.get(self.uncast(name))
+        i = self.node_of.get(self.uncast(name))
         return i if i is not None and self.nodes[i].op_type in op_types else None
 
-    def behind(self, name: str) -> str:
+    def source(self, name: str) -> str:
         """The value that `name` repeats in another shape or precision, or itself."""
-        return self._behind(name, _COPIES)
+        return self._source(name, FORM)
 
     def is_fixed(self, name: str) -> bool:
         """Whether a value is a parameter or a constant, however reshaped: the same in every sample."""
-        return self.behind(name) in self.constants
+        return self.source(name) in self.constants
 
     def number(self, name: str) -> float | None:
         """The value of a constant with one element; None for everything else."""
-        data = self.constants.get(self.behind(name))
+        data = self.constants.get(self.source(name))
         return float(data.detach()) if data is not None and data.numel() == 1 else None
 
     def axes(self, i: int) -> tuple[int, ...] | None:
@@ -119,7 +125,7 @@ class Wiring:
         """Whether a value is computed, over any number of nodes, from one of the nodes `others`."""
         waiting, seen = [name], set[int]()
         while waiting:
-            i = self.producer.get(waiting.pop())
+            i = self.node_of.get(waiting.pop())
             if i is None or i in seen:
                 continue
             if i in others:
@@ -128,7 +134,7 @@ class Wiring:
             waiting += self.nodes[i].inputs
         return False
 
-    def _behind(self, name: str, passing: set[str]) -> str:
-        while name in self.producer and self.nodes[self.producer[name]].op_type in passing:
-            name = self.nodes[self.producer[name]].inputs[0]
+    def _source(self, name: str, what: Collection[PassesOn]) -> str:
+        while name in self.node_of and self.passes(self.node_of[name], what):
+            name = self.nodes[self.node_of[name]].inputs[0]
         return name

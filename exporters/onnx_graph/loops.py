@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import onnx
 
-from ..tape.token_spans import Text
+from ..tape.token_spans import TokenSpan
 
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
@@ -28,13 +28,13 @@ class Repetition(NamedTuple):
     total: int
     inputs: frozenset[str] = frozenset()
 
-    def step(self, texts: Sequence[Text]) -> int | None:
+    def step(self, token_spans: Sequence[TokenSpan]) -> int | None:
         """The token that the iteration is for, if the nodes are spread evenly over the tokens of a text; else None."""
-        read = [text for text in texts if text.name in self.inputs and text.symbol is None]
-        text = max(read, key=lambda text: text.first, default=None)
-        if text is None or text.length < 2 or self.total % text.length:
+        read = [span for span in token_spans if span.name in self.inputs and span.symbol is None]
+        span = max(read, key=lambda span: span.first, default=None)
+        if span is None or span.length < 2 or self.total % span.length:
             return None
-        return text.first + self.place // (self.total // text.length)
+        return span.first + self.place // (self.total // span.length)
 
 
 ONCE = Repetition(0, 1)

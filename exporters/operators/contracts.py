@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .registry import primitive
+from .registry import Facts, Primitive, primitive
 
 
 class Contraction(NamedTuple):
@@ -53,4 +53,4 @@ def as_matrix(operand: Tensor, slot: int) -> Tensor:
     return operand if operand.dim() > 1 else operand.unsqueeze(0 if slot == 0 else 1)
 
 
-primitive("MatMul", "contracts", torch.matmul)
+primitive(Primitive("MatMul", "contracts", torch.matmul, tokens="product", facts=Facts(multiplies=True)))

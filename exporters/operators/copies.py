@@ -13,11 +13,19 @@ import torch
 from torch import Tensor
 
 from .arguments import Integers, integers
-from .registry import primitive
+from .registry import Facts, PassesOn, Primitive, TokenRule, primitive
 
 
-def _copies(name: str, compute: Callable[..., Tensor], repeats: Callable[..., Tensor] | None = None) -> None:
-    primitive(name, "copies", compute, repeats)
+def _copies(
+    name: str,
+    compute: Callable[..., Tensor],
+    repeats: Callable[..., Tensor] | None = None,
+    *,
+    tokens: TokenRule = "numbers",
+    passes_on: PassesOn | None = None,
+    filled: int | None = None,
+) -> None:
+    primitive(Primitive(name, "copies", compute, repeats, tokens, filled, Facts(passes_on=passes_on)))
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -229,25 +237,25 @@ def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) 
     return torch.where(hot, values[1], values[0]).movedim(-1, axis)
 
 
-_copies("Cast", _cast, _cast_repeats)
-_copies("CastLike", _cast_like, _cast_like_repeats)
-_copies("Concat", _concat)
-_copies("Dropout", _dropout)
-_copies("Expand", _expand)
-_copies("Flatten", _flatten)
-_copies("Gather", _gather)
+_copies("Cast", _cast, _cast_repeats, tokens="first", passes_on="precision")
+_copies("CastLike", _cast_like, _cast_like_repeats, tokens="first", passes_on="precision")
+_copies("Concat", _concat, tokens="joined", passes_on="join")
+_copies("Dropout", _dropout, tokens="first", passes_on="precision")
+_copies("Expand", _expand, tokens="first", passes_on="shape")
+_copies("Flatten", _flatten, tokens="in_order", passes_on="shape")
+_copies("Gather", _gather, tokens="picked")
 _copies("GatherElements", _gather_elements)
 _copies("GatherND", _gather_nd)
-_copies("Identity", _identity)
-_copies("OneHot", _one_hot)
-_copies("Pad", _pad, _pad_repeats)
-_copies("Reshape", _reshape)
-_copies("ScatterElements", _scatter_elements)
-_copies("ScatterND", _scatter_nd)
-_copies("Slice", _slice)
-_copies("Squeeze", _squeeze)
+_copies("Identity", _identity, tokens="first", passes_on="precision")
+_copies("OneHot", _one_hot, tokens="one_hot")
+_copies("Pad", _pad, _pad_repeats, filled=2)
+_copies("Reshape", _reshape, tokens="in_order", passes_on="shape")
+_copies("ScatterElements", _scatter_elements, filled=2)
+_copies("ScatterND", _scatter_nd, filled=2)
+_copies("Slice", _slice, passes_on="part")
+_copies("Squeeze", _squeeze, tokens="in_order", passes_on="shape")
 _copies("Tile", _tile)
-_copies("Transpose", _transpose)
-_copies("Trilu", _trilu, _trilu_repeats)
-_copies("Unsqueeze", _unsqueeze)
-_copies("Where", _where)
+_copies("Transpose", _transpose, tokens="permuted", passes_on="shape")
+_copies("Trilu", _trilu, _trilu_repeats, tokens="first")
+_copies("Unsqueeze", _unsqueeze, tokens="unsqueezed", passes_on="shape")
+_copies("Where", _where, tokens="choice", passes_on="mask")

@@ -13,13 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
 
-from .registry import primitive
+from .registry import Facts, Primitive, primitive
 
 Binary = Callable[[Tensor, Tensor], Tensor]
 
 
-def _elementwise(name: str, compute: Callable[..., Tensor]) -> None:
-    primitive(name, "elementwise", compute)
+_SCALES = Facts(passes_on="scale")
+_SATURATES = Facts(saturates=True)
+_GATE = Facts(saturates=True, gate=True)
+
+
+def _elementwise(name: str, compute: Callable[..., Tensor], facts: Facts = Facts()) -> None:  # noqa: B008  frozen
+    primitive(Primitive(name, "elementwise", compute, tokens="agreed", facts=facts))
 
 
 def _variadic(combine: Binary) -> Callable[..., Tensor]:
@@ -82,32 +87,32 @@ def _mean(*inputs: Tensor) -> Tensor:
 _elementwise("Abs", torch.abs)
 _elementwise("Acos", torch.acos)
 _elementwise("Acosh", torch.acosh)
-_elementwise("Add", torch.add)
+_elementwise("Add", torch.add, _SCALES)
 _elementwise("Asin", torch.asin)
 _elementwise("Asinh", torch.asinh)
-_elementwise("Atan", torch.atan)
+_elementwise("Atan", torch.atan, _SATURATES)
 _elementwise("Atanh", torch.atanh)
 _elementwise("Ceil", torch.ceil)
 _elementwise("Celu", _celu)
-_elementwise("Clip", _clip)
+_elementwise("Clip", _clip, Facts(passes_on="scale", saturates=True))
 _elementwise("Cos", torch.cos)
 _elementwise("Cosh", torch.cosh)
-_elementwise("Div", _divide)
+_elementwise("Div", _divide, _SCALES)
 _elementwise("Elu", _elu)
-_elementwise("Erf", torch.erf)
+_elementwise("Erf", torch.erf, _SATURATES)
 _elementwise("Exp", torch.exp)
 _elementwise("Floor", torch.floor)
 _elementwise("Gelu", _gelu)
-_elementwise("HardSigmoid", _hard_sigmoid)
+_elementwise("HardSigmoid", _hard_sigmoid, _GATE)
 _elementwise("HardSwish", F.hardswish)
 _elementwise("LeakyRelu", _leaky_relu)
 _elementwise("Log", torch.log)
-_elementwise("Max", _variadic(torch.maximum))
+_elementwise("Max", _variadic(torch.maximum), _SCALES)
 _elementwise("Mean", _mean)
-_elementwise("Min", _variadic(torch.minimum))
+_elementwise("Min", _variadic(torch.minimum), _SCALES)
 _elementwise("Mish", F.mish)
 _elementwise("Mod", _mod)
-_elementwise("Mul", torch.mul)
+_elementwise("Mul", torch.mul, _SCALES)
 _elementwise("Neg", torch.neg)
 _elementwise("PRelu", _prelu)
 _elementwise("Pow", torch.pow)
@@ -116,17 +121,17 @@ _elementwise("Relu", torch.relu)
 _elementwise("Round", torch.round)
 _elementwise("Selu", _selu)
 _elementwise("Shrink", _shrink)
-_elementwise("Sigmoid", torch.sigmoid)
+_elementwise("Sigmoid", torch.sigmoid, _GATE)
 _elementwise("Sign", torch.sign)
 _elementwise("Sin", torch.sin)
 _elementwise("Sinh", torch.sinh)
 _elementwise("Softplus", F.softplus)
-_elementwise("Softsign", F.softsign)
+_elementwise("Softsign", F.softsign, _SATURATES)
 _elementwise("Sqrt", torch.sqrt)
-_elementwise("Sub", torch.sub)
+_elementwise("Sub", torch.sub, _SCALES)
 _elementwise("Sum", _variadic(torch.add))
 _elementwise("Tan", torch.tan)
-_elementwise("Tanh", torch.tanh)
+_elementwise("Tanh", torch.tanh, Facts(passes_on="scale", saturates=True))
 _elementwise("ThresholdedRelu", _thresholded_relu)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .arguments import Integers, axes_of
-from .registry import primitive
+from .registry import Primitive, primitive
 
 Reduction = Callable[[Tensor], Tensor]
 
@@ -29,7 +29,7 @@ def _reduces(name: str, over_last: Reduction) -> None:
         y = over_last(x.permute(kept + reduced).flatten(len(kept)) if reduced else x.unsqueeze(-1))
         return y.reshape([1 if a in reduced else x.shape[a] for a in range(x.dim())]) if keepdims else y
 
-    primitive(name, "reduces", compute)
+    primitive(Primitive(name, "reduces", compute, tokens="reduced"))
 
 
 def targets(x: Tensor, axes: Integers | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:

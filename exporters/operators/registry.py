@@ -18,6 +18,32 @@ Compute = Callable[..., "Tensor"]
 Composite = Callable[..., Any]
 AnyComposite = TypeVar("AnyComposite", bound=Composite)
 
+# What an operator hands on unchanged: its first input in another precision or another shape, a part of it, several
+# inputs joined, one of two by a mask; or the input scaled, shifted or bounded, as scores are before a softmax
+PassesOn = Literal["precision", "shape", "part", "join", "mask", "scale"]
+
+# How the token axes of an output follow from those of the inputs; each has its function in `tape/token_axes.py`
+TokenRule = Literal[
+    "agreed", "first", "choice", "joined", "in_order", "unsqueezed", "permuted", "picked", "one_hot", "numbers",
+    "reduced", "product", "none",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of an ONNX operator beside how it is computed.
+
+    passes_on:  what a search through the graph may look through it for; None where it computes something new
+    multiplies: whether it sums products of its first two inputs
+    saturates:  whether its output is bounded on both sides, so that its derivative vanishes for large inputs
+    gate:       whether it saturates between 0 and 1, as what gates other values does
+    """
+
+    passes_on: PassesOn | None = None
+    multiplies: bool = False
+    saturates: bool = False
+    gate: bool = False
+
 
 @dataclass(frozen=True)
 class Primitive:
@@ -25,17 +51,34 @@ class Primitive:
 
     compute: (*inputs, **attributes) -> output, in torch, with the inputs and attributes of the ONNX operator
     repeats: for copies, what `compute` does to element numbers; `compute` itself unless it changes numbers
+    tokens:  its rule for axes over tokens
+    filled:  for copies, the input beside the first whose elements they repeat too, if there is one
     """
 
     name: str
     kind: Kind
     compute: Compute
     repeats: Compute | None = None
+    tokens: TokenRule = "none"
+    filled: int | None = None
+    facts: Facts = Facts()
 
 
 PRIMITIVES: dict[str, Primitive] = {}
 WITHOUT_GRADIENT: dict[str, Compute] = {}
 COMPOSITES: dict[str, Composite] = {}
+_TOKENS: dict[str, TokenRule] = {}  # of operators without gradient
+_FACTS: dict[str, Facts] = {}  # of primitives and composites
+
+
+def facts_of(op_type: str) -> Facts:
+    """The facts of an ONNX operator; an unknown one has none."""
+    return _FACTS.get(op_type, Facts())
+
+
+def token_rule_of(op_type: str) -> TokenRule:
+    """The token rule of an operator without gradient."""
+    return _TOKENS.get(op_type, "none")
 
 
 def is_known(op_type: str) -> bool:
@@ -49,19 +92,21 @@ def variant(op_type: str, reduction: str) -> str:
     return name if name in COMPOSITES else op_type
 
 
-def primitive(name: str, kind: Kind, compute: Compute, repeats: Compute | None = None) -> None:
-    """Register the primitive operator `name`."""
-    _refuse_duplicate(name)
-    PRIMITIVES[name] = Primitive(name, kind, compute, repeats)
+def primitive(primitive: Primitive) -> None:
+    """Register a primitive operator."""
+    _refuse_duplicate(primitive.name)
+    PRIMITIVES[primitive.name] = primitive
+    _FACTS[primitive.name] = primitive.facts
 
 
-def without_gradient(name: str, compute: Compute) -> None:
+def without_gradient(name: str, compute: Compute, tokens: TokenRule = "none") -> None:
     """Register an operator whose outputs are integers, booleans or shapes, and never have edges."""
     _refuse_duplicate(name)
     WITHOUT_GRADIENT[name] = compute
+    _TOKENS[name] = tokens
 
 
-def composite(name: str) -> Callable[[AnyComposite], AnyComposite]:
+def composite(name: str, *, multiplies: bool = False) -> Callable[[AnyComposite], AnyComposite]:
     """Register `function(tape, *values, **attributes)` as the lowering of the ONNX operator `name`.
 
     It calls primitives as `tape("Mul", x, y)` and returns one Value, or a list of them for several outputs.
@@ -70,6 +115,7 @@ def composite(name: str) -> Callable[[AnyComposite], AnyComposite]:
     def register(function: AnyComposite) -> AnyComposite:
         _refuse_duplicate(name)
         COMPOSITES[name] = function
+        _FACTS[name] = Facts(multiplies=multiplies)
         return function
 
     return register

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edges.slots import Direct, EdgeOrder
-from ..kernels import edges as kernels
-from ..kernels import products as product_kernels
+from ...queries.methods import find_method
+from ..edges.order import EdgeOrder
+from ..edges.slots import DiagonalEdges
+from ..kernels.interface import NO_EDGE, Kernels, Places
 from ..recording.recorder import Recording
-from .products import Use
+from .products import MatrixProduct
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -24,7 +25,7 @@ class BestEdges:
     """The best K edges of the vertices from `first` on, best first: all V - first x K.
 
     target: -1 where a vertex has fewer than K edges
-    score: greedy: the contribution; else the logarithm (base 2) that the method ranks by, -inf for a product of 0
+    score: the contribution, or where the method ranks by logarithms those (base 2), -inf for a product of 0
     """
 
     method: str
@@ -36,7 +37,7 @@ class BestEdges:
 
     def dead(self, rows: slice | Ints) -> NDArray[np.bool_]:
         """Whether the best edge of the vertices in these rows carries nothing; so for those without an edge."""
-        nothing: NDArray[np.bool_] = self.score[rows, 0] == (0 if self.method == "greedy" else -np.inf)
+        nothing: NDArray[np.bool_] = self.score[rows, 0] == find_method(self.method).nothing
         return nothing
 
     def traced(self, rows: slice | Ints = slice(None)) -> Ints:
@@ -76,65 +77,67 @@ class Table:
 
     def __init__(self, recording: Recording, rows: Rows, keep: int, logarithms: bool) -> None:
         self.rows = rows
-        shape = (rows.n, keep)
-        dtype = np.dtype(np.float64) if logarithms else recording.gradients.dtype
-        self.rank: Floats = np.full(shape, -np.inf if logarithms else 0, dtype=dtype)
-        self.derivative: Floats = np.zeros(shape, dtype=recording.gradients.dtype)
-        self.key = np.full(shape, kernels.NO_EDGE, dtype=np.int64)
         self.order = EdgeOrder(recording.tape)
-        self._logarithms = logarithms
+        self.logarithms = logarithms
+        self._recording = recording
+        self._kernels = recording.kernels
+        shape, dtype = (rows.n, keep), recording.gradients.dtype
+        self._places = Places(
+            np.full(shape, -np.inf if logarithms else 0, dtype=np.float64 if logarithms else dtype),
+            np.zeros(shape, dtype=dtype),
+            np.full(shape, NO_EDGE, dtype=np.int64),
+        )
         self._largest: dict[Hashable, Floats] = {}
 
-    def insert_direct(self, slot: Direct, score: Floats) -> None:
-        """score: of the elements of the operator's output."""
-        kernels.insert_edges(
-            self.rank,
-            self.derivative,
-            self.key,
-            self.rows.of(slot.vertex),
-            score,
-            slot.target,
-            slot.derivative,
-            self.order.key(slot.call, slot.slot),
-            self._logarithms,
-        )
+    @property
+    def rank(self) -> Floats:
+        """What the edges are ranked by: rows x K."""
+        return self._places.rank
 
-    def insert_use(self, use: Use, matrix: Hashable = None) -> None:
-        """matrix: what other uses with the same derivatives share."""
-        largest = self._largest.get(matrix)
+    def insert_pairs(self, edges: DiagonalEdges, of_outputs: Floats) -> None:
+        """of_outputs: the scores of the elements of the operator's output."""
+        key = self.order.key(edges.call, edges.slot)
+        row = self.rows.of(edges.vertex)
+        self._kernels.insert_pairs(self._places, row, of_outputs, edges.target, edges.derivative, key, self.logarithms)
+
+    def insert_product(self, product: MatrixProduct, derivatives: Hashable = None) -> None:
+        """derivatives: what other products with the same ones share."""
+        largest = self._largest.get(derivatives)
         if largest is None:
-            largest = product_kernels.largest_of_rows(use.right)
-        if matrix is not None:
-            self._largest[matrix] = largest
-        choose = _best_by_logarithm if self._logarithms else product_kernels.best_products
-        product_kernels.insert_products(
-            self.rank,
-            self.derivative,
-            self.key,
-            self.rows.of(use.vertex),
-            use.left,
-            use.right,
-            choose(use.left, use.right, largest, self.key.shape[1]),
-            use.key_x,
-            use.key_z,
-            use.distinct,
-            self._logarithms,
+            largest = self._kernels.largest_of_rows(product.right)
+        if derivatives is not None:
+            self._largest[derivatives] = largest
+        keep = self.rank.shape[1]
+        if self.logarithms:
+            best_z = best_by_logarithm(self._kernels, product.left, product.right, largest, keep)
+        else:
+            best_z = self._kernels.best_products(product.left, product.right, largest, keep)
+        self._kernels.insert_products(
+            self._places,
+            self.rows.of(product.vertex),
+            product.left,
+            product.right,
+            best_z,
+            product.key_x,
+            product.key_z,
+            product.distinct,
+            self.logarithms,
         )
 
-    def best(self, recording: Recording, method: str) -> BestEdges:
+    def best(self, method: str) -> BestEdges:
         """The finished table, which takes the place of this one."""
-        o = self.order
-        slot = kernels.decode_keys(self.key.reshape(-1), o.base, o.size, o.first_vertex).reshape(self.key.shape)
-        if not self._logarithms:
-            target, derivative, rank = (array.reshape(-1) for array in (self.key, self.derivative, self.rank))
-            kernels.contributions(target, derivative, recording.gradients, rank)
-        return BestEdges(method, self.key, slot, self.derivative, self.rank)
+        o, (rank, derivative, key) = self.order, self._places
+        slot = self._kernels.decode_keys(key.reshape(-1), o.base, o.size, o.first_vertex).reshape(key.shape)
+        if not self.logarithms:
+            target, of, found = (array.reshape(-1) for array in (key, derivative, rank))
+            self._kernels.contributions(target, of, self._recording.gradients, found)
+        return BestEdges(method, key, slot, derivative, rank)
 
 
-def _best_by_logarithm(left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
+def best_by_logarithm(kernels: Kernels, left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
     """`best_products` for scores given as logarithms: each column is scaled by its largest, so nothing overflows."""
     top = left.max(axis=0)
     scaled = np.exp2(left - np.where(np.isneginf(top), 0, top)).astype(right.dtype)
-    best_z: NDArray[np.int32] = product_kernels.best_products(scaled, right, largest, keep)
-    product_kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
+    best_z = kernels.best_products(scaled, right, largest, keep)
+    kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
     return best_z

@@ -1,8 +1,8 @@
-"""The greedy sweep of detail `study`: parameters are counted where their traced edges lead, without a row for each.
+"""The sweep of detail `study`: parameters are counted where their traced edges lead, without a row for each.
 
-The elements of a weight that is used as one matrix are counted by one kernel, which also finds their gradients. Every
-other parameter (a bias, an embedding row, a weight in several matrices) has a row beside the activations, as usual.
-The plain route, `best_edges` over all vertices, gives the same.
+For methods that rank by contributions. The elements of a weight that is used as one matrix are counted by one kernel,
+which also finds their gradients. Every other parameter (a bias, an embedding row, a weight in several matrices) has a
+row beside the activations, as usual. The plain route, `best_edges` over all vertices, gives the same.
 """
 
 from __future__ import annotations
@@ -15,28 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edges.slots import Contracted, Direct, first_vertex, slots_in_reverse
-from ..kernels import edges as kernels
-from ..kernels import products as product_kernels
+from ...queries.methods import GREEDY
+from ..edges.derive import slots_in_reverse
+from ..edges.order import EdgeOrder
+from ..edges.slots import DiagonalEdges, Matrix
 from ..kernels.threads import torch_threads_kept
 from ..recording.recorder import Recording
+from ..tape.tape import Call
 from .best_table import BestEdges, Rows, Table
-from .products import (
-    Use,
-    derivatives_of,
-    keys_of,
-    matrix,
-    one_below_the_other,
-    operand,
-    scores_of,
-    side_by_side,
-    use_of,
-)
+from .products import MatrixProduct, product_of, stack_sources, stack_targets
+from .sweep import sweep
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
-
-_Matrix = tuple[Contracted, int]  # a contraction and which of its matrices
 
 
 class Norms(NamedTuple):
@@ -71,25 +62,26 @@ class _Stack(NamedTuple):
     low: int
     high: int
     group: int
-    used: list[_Matrix]
+    used: list[Matrix]
 
     @property
     def vertex(self) -> Ints:
-        slot, b = self.used[0]
-        vertex: Ints = slot.vertex[b].numpy()
-        return vertex
+        return self.used[0].vertex
 
 
 class _Parts(NamedTuple):
-    """All slots of a sample: weights that can be counted as one matrix, other matrices, and direct edges."""
+    """All slots of a sample: weights that can be counted as one matrix, other matrices, and pairs."""
 
     stacks: list[_Stack]
-    matrices: list[_Matrix]
-    direct: list[Direct]
+    matrices: list[Matrix]
+    pairs: list[DiagonalEdges]
 
 
-def study_edges(recording: Recording, keep: int, group_of: NDArray[np.signedinteger[Any]]) -> tuple[BestEdges, Counted]:
-    """The best edges of the activations under greedy, and the traced edges of the parameters, counted.
+@torch_threads_kept()
+def study_edges(
+    recording: Recording, keep: int, group_of: NDArray[np.signedinteger[Any]], method: str = GREEDY
+) -> tuple[BestEdges, Counted]:
+    """The best edges of the activations, and the traced edges of the parameters, counted.
 
     group_of: of each parameter vertex. No gradient of a parameter is read.
     """
@@ -97,37 +89,49 @@ def study_edges(recording: Recording, keep: int, group_of: NDArray[np.signedinte
     in_rows = _Loose(recording, parts)
     table = Table(recording, Rows(recording, in_rows.vertices), keep, logarithms=False)
     gradient = np.zeros(len(in_rows.vertices))
-    with torch_threads_kept():
-        for use in _uses(recording, parts, in_rows, table):
-            table.insert_use(use)
-            row = table.rows.of(use.vertex)
-            if (row < len(gradient)).any():
-                _add(gradient, row.reshape(-1), (use.left.T @ use.right).reshape(-1))
-        for slot in parts.direct:
-            score = _scores(recording, slot)
-            table.insert_direct(slot, score)
-            row = table.rows.of(slot.vertex)
-            _add(gradient, row, score[slot.target] * slot.derivative)
-        counts = [_count(recording, family, table) for family in _families(parts.stacks, in_rows)]
-        best = table.best(recording, "greedy")
-        counts.append(_count_rows(recording, best, in_rows.vertices, gradient, group_of))
+    for product in _products(recording, parts, in_rows, table):
+        table.insert_product(product)
+        row = table.rows.of(product.vertex)
+        if (row < len(gradient)).any():
+            _add(recording, gradient, row.reshape(-1), (product.left.T @ product.right).reshape(-1))
+    for edges in parts.pairs:
+        of_outputs = _scores(recording, edges.call)
+        table.insert_pairs(edges, of_outputs)
+        _add(recording, gradient, table.rows.of(edges.vertex), edges.sums(of_outputs))
+    counts = [_count(recording, family, table) for family in _families(parts.stacks, in_rows, table.order)]
+    best = table.best(method)
+    counts.append(_count_rows(recording, best, in_rows.vertices, gradient, group_of))
     return best.behind(len(gradient), recording.n_parameters), _joined(counts)
 
 
+class _Collected:
+    """Visits all slots, and keeps what may be a whole weight apart: under its vertices, the matrices they are in."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.whole: dict[Hashable, list[Matrix]] = defaultdict(list)
+        self.parts = _Parts([], [], [])
+
+    def begin(self, call: Call) -> None:
+        pass
+
+    def pairs(self, edges: DiagonalEdges) -> None:
+        self.parts.pairs.append(edges)
+
+    def matrix(self, matrix: Matrix) -> None:
+        edges = matrix.edges
+        if not edges.interleaves and self._recording.are_parameters(edges.vertex[matrix.b]):
+            self.whole[matrix.same_vertices].append(matrix)
+        else:
+            self.parts.matrices.append(matrix)
+
+
 def _parts(recording: Recording, group_of: NDArray[np.signedinteger[Any]]) -> _Parts:
-    whole: dict[Hashable, list[_Matrix]] = defaultdict(list)
-    parts = _Parts([], [], [])
-    for _, slots in slots_in_reverse(recording.tape):
-        for slot in slots:
-            if isinstance(slot, Direct):
-                parts.direct.append(slot)
-                continue
-            for b in range(slot.vertex.shape[0]):
-                if not slot.interleaves and recording.are_parameters(slot.vertex[b]):
-                    whole[operand(slot, b)].append((slot, b))
-                else:
-                    parts.matrices.append((slot, b))
-    stacks = sorted((_Stack(*_span(recording, *used[0], group_of), used) for used in whole.values()), key=_low)
+    collected = _Collected(recording)
+    sweep(slots_in_reverse(recording.tape), collected)
+    parts = collected.parts
+    stacks = [_Stack(*_span(recording, used[0], group_of), used) for used in collected.whole.values()]
+    stacks.sort(key=_low)
     behind = -1
     for i, stack in enumerate(stacks):
         next_low = stacks[i + 1].low if i + 1 < len(stacks) else stack.high + 1
@@ -143,18 +147,16 @@ def _low(stack: _Stack) -> int:
     return stack.low
 
 
-def _span(
-    recording: Recording, slot: Contracted, b: int, group_of: NDArray[np.signedinteger[Any]]
-) -> tuple[int, int, int]:
+def _span(recording: Recording, matrix: Matrix, group_of: NDArray[np.signedinteger[Any]]) -> tuple[int, int, int]:
     """The smallest and the largest vertex of a matrix of parameters, and their group; -1 for several."""
-    vertex = slot.vertex[b]
+    vertex = matrix.edges.vertex[matrix.b]
 
     def find() -> tuple[int, int, int]:
         groups = group_of[vertex.numpy()]
         group = int(groups.flat[0]) if bool((groups == groups.flat[0]).all()) else -1
         return int(vertex.min()), int(vertex.max()), group
 
-    low, high, group = recording.kept.fact("group", vertex, find)
+    low, high, group = recording.parameter_vertices.fact("group", vertex, find)
     return low, high, group
 
 
@@ -166,7 +168,7 @@ class _Loose:
 
     def __init__(self, recording: Recording, parts: _Parts) -> None:
         n = recording.n_parameters
-        arrays = [slot.vertex for slot in parts.direct] + [slot.vertex[b].numpy() for slot, b in parts.matrices]
+        arrays = [edges.vertex for edges in parts.pairs] + [matrix.vertex for matrix in parts.matrices]
         found = np.unique(np.concatenate([a[(a >= 0) & (a < n)] for a in arrays] or [np.empty(0, np.int64)]))
         self.of_stack: list[NDArray[np.bool_]] = []
         more = [found]
@@ -180,21 +182,26 @@ class _Loose:
         self.vertices: Ints = np.unique(np.concatenate(more))
 
 
-def _uses(recording: Recording, parts: _Parts, loose: _Loose, table: Table) -> Iterator[Use]:
+def _products(recording: Recording, parts: _Parts, loose: _Loose, table: Table) -> Iterator[MatrixProduct]:
     """The matrices whose elements have rows, few and large."""
-    together: dict[tuple[str, Hashable], list[_Matrix]] = defaultdict(list)
-    for slot, b in parts.matrices:
-        is_weight = recording.are_parameters(slot.vertex[b])
-        together[("of", operand(slot, b)) if is_weight else ("by", matrix(slot, b))].append((slot, b))
+    of_vertices: dict[Hashable, list[Matrix]] = defaultdict(list)
+    by_derivatives: dict[Hashable, list[Matrix]] = defaultdict(list)
+    for matrix in parts.matrices:
+        if recording.are_parameters(matrix.edges.vertex[matrix.b]):
+            of_vertices[matrix.same_vertices].append(matrix)
+        else:
+            by_derivatives[matrix.same_derivatives].append(matrix)
 
-    def uses(used: list[_Matrix]) -> list[Use]:
-        return [use_of(slot, b, _scores(recording, slot), table.order) for slot, b in used]
+    def products(used: list[Matrix]) -> list[MatrixProduct]:
+        return [product_of(matrix, _scores(recording, matrix.edges.call), table.order) for matrix in used]
 
-    for (how, _), used in together.items():
-        yield one_below_the_other(uses(used)) if how == "of" else side_by_side(uses(used))
+    for used in of_vertices.values():
+        yield stack_targets(products(used))
+    for used in by_derivatives.values():
+        yield stack_sources(products(used))
     for stack, rows in zip(parts.stacks, loose.of_stack, strict=True):
         if rows.any():
-            yield one_below_the_other(uses(stack.used)).of_rows(np.flatnonzero(rows))
+            yield stack_targets(products(stack.used)).of_rows(np.flatnonzero(rows))
 
 
 class _Member(NamedTuple):
@@ -202,15 +209,15 @@ class _Member(NamedTuple):
 
     stack: _Stack
     rows: Ints
-    used: list[_Matrix]
+    used: list[Matrix]
 
 
-def _families(stacks: list[_Stack], loose: _Loose) -> list[list[_Member]]:
+def _families(stacks: list[_Stack], loose: _Loose, order: EdgeOrder) -> list[list[_Member]]:
     """Stacks of one group whose derivatives are the same matrices, such as all embedding rows read by one layer."""
     together: dict[Hashable, list[_Member]] = defaultdict(list)
     for stack, in_rows in zip(stacks, loose.of_stack, strict=True):
-        used = sorted(stack.used, key=lambda use: (use[0].call.order, use[0].slot, use[0].offset, use[1]))
-        alike = stack.group, *(matrix(slot, b) for slot, b in used)
+        used = sorted(stack.used, key=lambda matrix: matrix.first_key(order))
+        alike = stack.group, *(matrix.same_derivatives for matrix in used)
         together[alike].append(_Member(stack, np.flatnonzero(~in_rows), used))
     return list(together.values())
 
@@ -218,12 +225,13 @@ def _families(stacks: list[_Stack], loose: _Loose) -> list[list[_Member]]:
 def _count(recording: Recording, family: list[_Member], table: Table) -> Counted:
     """Count the sources of a family: X rows of all its members, Y sources in a row, Z targets of a source."""
     left = np.concatenate([_scores_of_member(recording, member) for member in family], axis=1)
-    right = np.concatenate([derivatives_of(slot, b) for slot, b in family[0].used])
-    paths, weight, norms = product_kernels.count_best(left, right)
+    right = np.concatenate([matrix.derivatives() for matrix in family[0].used])
+    paths, weight, norms = recording.kernels.count_best(left, right)
     x, z = np.nonzero(paths)
     n_rows = [len(member.rows) for member in family]
-    key_x = np.concatenate([member.rows * member.used[0][0].stride_x for member in family])
-    key_z = np.stack([np.concatenate([keys_of(*use, table.order) for use in member.used]) for member in family])
+    of_members = [[matrix.keys(table.order) for matrix in member.used] for member in family]
+    key_x = np.concatenate([keys[0][0][member.rows] for keys, member in zip(of_members, family, strict=True)])
+    key_z = np.stack([np.concatenate([key_z for _, key_z in keys]) for keys in of_members])
     keys = key_x[x] + key_z[np.repeat(np.arange(len(family)), n_rows)[x], z]
     found = paths[x, z]
     n_sources = right.shape[1] * sum(n_rows)
@@ -240,7 +248,7 @@ def _count(recording: Recording, family: list[_Member], table: Table) -> Counted
 
 
 def _scores_of_member(recording: Recording, member: _Member) -> Floats:
-    found: Floats = np.concatenate([scores_of(slot, b, _scores(recording, slot)) for slot, b in member.used])
+    found: Floats = np.concatenate([m.scores(_scores(recording, m.edges.call)) for m in member.used])
     return found if len(member.rows) == found.shape[1] else found[:, member.rows]
 
 
@@ -258,21 +266,20 @@ def _count_rows(
     first = np.array([t.first_vertex for t in parameters], dtype=np.int64)
     start = np.searchsorted(vertices, first)
     size = np.searchsorted(vertices, first + [t.size for t in parameters]) - start
-    found = zip(first, kernels.norms(gradient, start, size), size, strict=True)
+    found = zip(first, recording.kernels.norms(gradient, start, size), size, strict=True)
     norms = [_norms(int(vertex), row[None], int(n_rows)) for vertex, row, n_rows in found if n_rows]
     return Counted(group_of[vertices], best.traced(slice(n)), np.ones(n, np.int64), np.abs(gradient), norms)
 
 
-def _add(gradient: Floats, row: Ints, contribution: Floats) -> None:
+def _add(recording: Recording, gradient: Floats, row: Ints, contribution: Floats) -> None:
     """Add contributions to the gradients of the parameters that have rows; other rows are activations."""
     inside = (row >= 0) & (row < len(gradient))
-    kernels.add_at(gradient, row[inside], contribution[inside])
+    recording.kernels.add_at(gradient, row[inside], contribution[inside])
 
 
-def _scores(recording: Recording, slot: Direct | Contracted) -> Floats:
+def _scores(recording: Recording, call: Call) -> Floats:
     """The gradients of the elements of the operator's output."""
-    first = first_vertex(recording.tape, slot.call)
-    return recording.gradients[first : first + slot.call.output.data.numel()]
+    return recording.gradients[call.outputs]
 
 
 def _joined(counts: list[Counted]) -> Counted:

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..edges.slots import Contracted, Direct, first_vertex, slots_in_reverse
-from ..kernels import path_sums as kernels
-from ..kernels.threads import torch_threads_kept
+from ..edges.derive import slots_in_reverse
+from ..edges.slots import DiagonalEdges, Matrix
+from ..kernels.interface import Kernels
 from ..recording.recorder import Recording
+from ..tape.tape import Call
+from .sweep import sweep
 
 Floats = NDArray[Any]
+Ints = NDArray[np.int64]
 
 _TRUSTED = 2.0**-400  # a smaller sum of scaled products may have lost terms to underflow
 
@@ -49,43 +50,32 @@ class PathStatistics:
     log2_negative: Floats
 
 
-@torch_threads_kept()
 def contribution_spread(recording: Recording) -> Spread:
     """The sum of |contributions| of every vertex and the entropy of their shares, which says how sure greedy is."""
     with np.errstate(divide="ignore"):
         score = np.log2(np.abs(recording.gradients, dtype=np.float64))
     found = _nothing(recording)
-    none = np.zeros(recording.n_vertices)
-    for call, slots in slots_in_reverse(recording.tape):
-        span = _span(recording, call)
-        for slot in slots:
-            _combine_slot(found, slot, score[span], none[span], _weights)
+    sweep(slots_in_reverse(recording.tape), _Combine(recording, found, score, np.zeros(recording.n_vertices)))
     return found
 
 
-@torch_threads_kept()
 def path_statistics(recording: Recording) -> PathStatistics:
     """Number, sum, entropy and extremes of the products of all paths from every vertex to the loss."""
     paths, products = _nothing(recording), _nothing(recording)
     positive, negative = np.full((2, recording.n_vertices), -np.inf)
     for array in (paths.log2_sum, products.log2_sum, positive):  # the loss has one path, of length and logarithm 0
         array[recording.loss_vertex] = 0.0
-    for call, slots in slots_in_reverse(recording.tape):
-        span = _span(recording, call)
-        for slot in slots:
-            _combine_slot(products, slot, products.log2_sum[span], products.entropy[span], _weights)
-            _combine_slot(paths, slot, paths.log2_sum[span], np.zeros(span.stop - span.start), _ones)
-            _raise_slot(positive, negative, slot, positive[span].copy(), negative[span].copy())
+    sweep(
+        slots_in_reverse(recording.tape),
+        _Combine(recording, products, products.log2_sum, products.entropy),
+        _Combine(recording, paths, paths.log2_sum, np.zeros(recording.n_vertices), _ones),
+        _Extremes(recording, positive, negative),
+    )
     return PathStatistics(paths.log2_sum, products, positive, negative)
 
 
 def _nothing(recording: Recording) -> Spread:
     return Spread(np.full(recording.n_vertices, -np.inf), np.zeros(recording.n_vertices))
-
-
-def _span(recording: Recording, call: Any) -> slice:
-    first = first_vertex(recording.tape, call)
-    return slice(first, first + call.output.data.numel())
 
 
 def _weights(derivative: Floats) -> Floats:
@@ -96,32 +86,63 @@ def _ones(derivative: Floats) -> Floats:
     return np.ones(derivative.shape)
 
 
-def _combine_slot(
-    found: Spread, slot: Direct | Contracted, score: Floats, entropy: Floats, weigh: Callable[[Floats], Floats]
-) -> None:
-    """Add one slot's edges to the spreads of its vertices. score, entropy: the spreads of the operator's outputs."""
-    if isinstance(slot, Direct):
+class _Combine:
+    """Adds the edges to the spreads `found` of their vertices. score, entropy: V, the spreads of the targets."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        found: Spread,
+        score: Floats,
+        entropy: Floats,
+        weigh: Callable[[Floats], Floats] = _weights,
+    ) -> None:
+        self._kernels, self._found, self._weigh = recording.kernels, found, weigh
+        self._all_scores, self._all_entropies = score, entropy
+
+    def begin(self, call: Call) -> None:
+        self._score, self._entropy = self._all_scores[call.outputs], self._all_entropies[call.outputs]
+
+    def pairs(self, edges: DiagonalEdges) -> None:
         with np.errstate(divide="ignore"):
-            weight = score[slot.target] + np.log2(weigh(slot.derivative))
-        kernels.combine_at(found.log2_sum, found.entropy, slot.vertex, weight, entropy[slot.target])
-        return
-    for b in range(slot.vertex.shape[0]):
-        left, left_entropy = matrix_of_targets(slot, b, score), matrix_of_targets(slot, b, entropy)
-        log2_sum, spread = contracted_spread(left, left_entropy, weigh(slot.other[b].numpy()).T)
-        kernels.combine_at(
-            found.log2_sum, found.entropy, slot.vertex[b].reshape(-1).numpy(), log2_sum.reshape(-1), spread.reshape(-1)
-        )
+            weight = self._score[edges.target] + np.log2(self._weigh(edges.derivative))
+        self._combine(edges.vertex, weight, self._entropy[edges.target])
+
+    def matrix(self, matrix: Matrix) -> None:
+        left, entropy = matrix.scores(self._score), matrix.scores(self._entropy)
+        right = self._weigh(matrix.edges.other[matrix.b].numpy()).T
+        found = contracted_spread(self._kernels, left, entropy, right)
+        self._combine(matrix.vertex.reshape(-1), *(array.reshape(-1) for array in found))
+
+    def _combine(self, vertex: Ints, log2_sum: Floats, entropy: Floats) -> None:
+        self._kernels.combine_at(self._found.log2_sum, self._found.entropy, vertex, log2_sum, entropy)
 
 
-def matrix_of_targets(slot: Contracted, b: int, score: Floats) -> Floats:
-    """What belongs to the targets of the b-th matrix, by (z, x). score: of the operator's outputs."""
-    (n_x, _), n_z = slot.vertex.shape[1:], slot.other.shape[2]
-    start = slot.offset + b * slot.stride_b
-    picked: Tensor = torch.from_numpy(score).as_strided((n_z, n_x), (slot.stride_z, slot.stride_x), start)
-    return picked.contiguous().numpy()
+class _Extremes:
+    """Raises the vertices' largest positive and negative products, V each, by what their edges lead to."""
+
+    def __init__(self, recording: Recording, positive: Floats, negative: Floats) -> None:
+        self._kernels, self._largest = recording.kernels, (positive, negative)
+
+    def begin(self, call: Call) -> None:
+        self._up, self._down = (array[call.outputs].copy() for array in self._largest)
+
+    def pairs(self, edges: DiagonalEdges) -> None:
+        up, down = self._up[edges.target], self._down[edges.target]
+        self._kernels.raise_signed(*self._largest, edges.vertex, edges.derivative, up, down)
+
+    def matrix(self, matrix: Matrix) -> None:
+        derivative = matrix.edges.other[matrix.b].numpy().T
+        with np.errstate(divide="ignore"):
+            size = np.log2(np.abs(derivative, dtype=np.float64))
+        rising, falling = np.where(derivative > 0, size, -np.inf), np.where(derivative < 0, size, -np.inf)
+        found = self._kernels.signed_products(matrix.scores(self._up), matrix.scores(self._down), rising, falling)
+        inside = matrix.vertex >= 0
+        for array, best in zip(self._largest, found, strict=True):
+            np.maximum.at(array, matrix.vertex[inside], best[inside])
 
 
-def contracted_spread(left: Floats, left_entropy: Floats, right: Floats) -> tuple[Floats, Floats]:
+def contracted_spread(kernels: Kernels, left: Floats, left_entropy: Floats, right: Floats) -> tuple[Floats, Floats]:
     """The spreads, over z, of the alternatives weighted 2^left[z, x] * right[z, y]: two X x Y.
 
     left, left_entropy : Z x X spreads; right : Z x Y, not negative
@@ -142,22 +163,3 @@ def contracted_spread(left: Floats, left_entropy: Floats, right: Floats) -> tupl
     if doubted.any():
         kernels.spread_of_products(left, left_entropy, right, log2_sum, entropy, doubted)
     return log2_sum, np.maximum(entropy, 0.0)
-
-
-def _raise_slot(positive: Floats, negative: Floats, slot: Direct | Contracted, up: Floats, down: Floats) -> None:
-    """Raise the vertices' largest products by one slot's edges. up, down: those of the operator's outputs."""
-    if isinstance(slot, Direct):
-        kernels.raise_signed(positive, negative, slot.vertex, slot.derivative, up[slot.target], down[slot.target])
-        return
-    for b in range(slot.vertex.shape[0]):
-        derivative = slot.other[b].numpy().T
-        with np.errstate(divide="ignore"):
-            size = np.log2(np.abs(derivative, dtype=np.float64))
-        rising, falling = np.where(derivative > 0, size, -np.inf), np.where(derivative < 0, size, -np.inf)
-        found = kernels.signed_products(
-            matrix_of_targets(slot, b, up), matrix_of_targets(slot, b, down), rising, falling
-        )
-        vertex = slot.vertex[b].numpy()
-        inside = vertex >= 0
-        for array, best in zip((positive, negative), found, strict=True):
-            np.maximum.at(array, vertex[inside], best[inside])

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edges.slots import Contracted, Direct, first_vertex, slots_in_reverse
+from ..edges.derive import slots_in_reverse
+from ..edges.slots import DiagonalEdges, Matrix, SlotEdges
 from ..recording.recorder import Recording
-from .path_sums import Spread, contribution_spread, matrix_of_targets
+from ..tape.tape import Call
+from .path_sums import Spread, contribution_spread
+from .sweep import sweep
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
-Slots = list[Direct | Contracted]
 
 _ROOM = 900  # exponent that the largest scaled sum may have; sums below 2^-1800 of it lose mass
 _BYTES = 1 << 28  # of the masses of activations in memory; more groups take more passes
@@ -57,7 +60,7 @@ class _Sample:
     """What the passes share. gradient: V, |gradients|; scaled * |d| * inverse is an edge's share."""
 
     recording: Recording
-    calls: list[tuple[Any, Slots]]  # nearest to the loss first
+    operators: list[tuple[Call, list[SlotEdges]]]  # nearest to the loss first
     gradient: Floats
     scaled: Floats
     inverse: Floats
@@ -69,9 +72,24 @@ class _Sample:
     def first(self) -> int:
         return self.recording.n_parameters
 
-    def span(self, call: Any) -> slice:
-        first = first_vertex(self.recording.tape, call)
-        return slice(first, first + call.output.data.numel())
+    @property
+    def n_activations(self) -> int:
+        return max(1, self.recording.n_vertices - self.first)
+
+    def chunks(self, n: int) -> Iterator[range]:
+        """Columns 0 .. n - 1 in as many passes as memory wants."""
+        width = max(1, _BYTES // (8 * self.n_activations))
+        return (range(start, min(start + width, n)) for start in range(0, n, width))
+
+    def activations(self, call: Call) -> slice:
+        """The operator's outputs among the activations."""
+        return slice(call.outputs.start - self.first, call.outputs.stop - self.first)
+
+    def shares(self, edges: DiagonalEdges, chosen: Any, scaled: Floats) -> Floats:
+        """The shares of chosen edges in the contributions of their sources. scaled: of the operator's outputs."""
+        size = np.abs(edges.derivative[chosen], dtype=np.float64)
+        found: Floats = size * scaled[edges.target[chosen]] * self.inverse[edges.vertex[chosen]]
+        return found
 
 
 def soft_traces(
@@ -89,8 +107,8 @@ def soft_traces(
     """
     log2_sum = (spread or contribution_spread(recording)).log2_sum
     gradient = np.abs(recording.gradients, dtype=np.float64)
-    calls = list(slots_in_reverse(recording.tape))
-    sample = _Sample(recording, calls, gradient, *_scaled(gradient, log2_sum), group_of, n_groups)
+    operators = list(slots_in_reverse(recording.tape))
+    sample = _Sample(recording, operators, gradient, *_scaled(gradient, log2_sum), group_of, n_groups)
     _enter(sample)
     edges, weighted_edges = _push(sample, len(component_of))
     paths, weighted_paths = _meet(sample, component_of, n_components)
@@ -118,12 +136,9 @@ def _scaled(gradient: Floats, log2_sum: Floats) -> tuple[Floats, Floats]:
 
 def _enter(sample: _Sample) -> None:
     """Split the mass of every parameter over the operators that read it."""
-    parts: dict[tuple[int, int], list[tuple[Ints, Floats, Floats]]] = defaultdict(list)
-    for call, slots in sample.calls:
-        for slot in slots:
-            for group, target, paths, weight in _entering(sample, slot, sample.scaled[sample.span(call)]):
-                parts[group, call.order].append((target, paths, weight))
-    for (group, order), found in parts.items():
+    visitor = _Enter(sample)
+    sweep(sample.operators, visitor)
+    for (group, order), found in visitor.parts.items():
         size = sample.recording.tape.calls[order].output.data.numel()
         target, paths, weight = (np.concatenate([part[i] for part in found]) for i in range(3))
         entering = _Entering(np.bincount(target, paths, size), np.bincount(target, weight, size))
@@ -131,122 +146,127 @@ def _enter(sample: _Sample) -> None:
             sample.entries[group, order] = entering
 
 
-def _entering(sample: _Sample, slot: Direct | Contracted, scaled: Floats) -> list[tuple[int, Ints, Floats, Floats]]:
-    """The mass that parameters send through one slot: group, targets (elements of the output), paths and weight."""
-    found = []
-    if isinstance(slot, Direct):
-        mine = (slot.vertex >= 0) & (slot.vertex < sample.first)
-        vertex, target = slot.vertex[mine], slot.target[mine]
-        share = np.abs(slot.derivative[mine], dtype=np.float64) * scaled[target] * sample.inverse[vertex]
+class _Enter:
+    """Collects the mass that parameters send: under group and operator, elements of its output, paths and weights."""
+
+    def __init__(self, sample: _Sample) -> None:
+        self._sample = sample
+        self.parts: dict[tuple[int, int], list[tuple[Ints, Floats, Floats]]] = defaultdict(list)
+
+    def begin(self, call: Call) -> None:
+        self._order, self._scaled = call.order, self._sample.scaled[call.outputs]
+
+    def pairs(self, edges: DiagonalEdges) -> None:
+        sample = self._sample
+        mine = (edges.vertex >= 0) & (edges.vertex < sample.first)
+        vertex, target = edges.vertex[mine], edges.target[mine]
+        share = sample.shares(edges, mine, self._scaled)
         group = sample.group_of[vertex]
         for g in np.unique(group):
             of = group == g
-            found.append((int(g), target[of], share[of], share[of] * sample.gradient[vertex[of]]))
-        return found
-    for b in range(slot.vertex.shape[0]):
-        vertex = slot.vertex[b].numpy()
+            weight = share[of] * sample.gradient[vertex[of]]
+            self.parts[int(g), self._order].append((target[of], share[of], weight))
+
+    def matrix(self, matrix: Matrix) -> None:
+        sample, vertex = self._sample, matrix.vertex
         mine = (vertex >= 0) & (vertex < sample.first)
         if not mine.any():
-            continue
+            return
         group = np.where(mine, sample.group_of[np.where(mine, vertex, 0)], -1)
         inverse = np.where(mine, sample.inverse[vertex], 0.0)
-        size = np.abs(slot.other[b].numpy(), dtype=np.float64)
-        at, target = matrix_of_targets(slot, b, scaled).T, _elements(slot, b)
+        size, at, target = matrix.sizes(), matrix.scores(self._scaled).T, matrix.targets()
         for g in np.unique(group[mine]):
             rows = (group == g).any(axis=1)
             part = np.where(group[rows] == g, inverse[rows], 0.0)
             weight = part * sample.gradient[vertex[rows]]
-            masses = [((m @ size) * at[rows]).reshape(-1) for m in (part, weight)]
-            found.append((int(g), target[rows].reshape(-1), *masses))
-    return found
-
-
-def _elements(slot: Contracted, b: int) -> Ints:
-    """The element of the output that (x, z) of the b-th matrix is: X x Z."""
-    n_x, n_z = slot.vertex.shape[1], slot.other.shape[2]
-    start = slot.offset + b * slot.stride_b
-    elements: Ints = start + np.arange(n_x)[:, None] * slot.stride_x + np.arange(n_z) * slot.stride_z
-    return elements
+            paths, weighted = (((m @ size) * at[rows]).reshape(-1) for m in (part, weight))
+            self.parts[int(g), self._order].append((target[rows].reshape(-1), paths, weighted))
 
 
 def _push(sample: _Sample, n_nodes: int) -> tuple[Floats, Floats]:
     """Push the groups' masses to the loss; the mass that arrives at an operator is its expected path edges: 2 G x N."""
     edges = np.zeros((2 * sample.n_groups, n_nodes))
-    activations = max(1, sample.recording.n_vertices - sample.first)
-    width = max(1, _BYTES // (8 * activations))
-    for start in range(0, 2 * sample.n_groups, width):
-        chunk = range(start, min(start + width, 2 * sample.n_groups))
-        mass = np.zeros((activations, len(chunk)))
-        for call, slots in reversed(sample.calls):
-            span = sample.span(call)
-            arrived = mass[span.start - sample.first : span.stop - sample.first]
-            for slot in slots:
-                _push_slot(sample, slot, mass, arrived, sample.scaled[span])
-            for i, row in enumerate(chunk):
-                entering = sample.entries.get((row % sample.n_groups, call.order))
-                if entering is not None:
-                    arrived[:, i] += entering.paths if row < sample.n_groups else entering.weight
-            edges[chunk, call.order] = arrived.sum(axis=0)
+    for chunk in sample.chunks(2 * sample.n_groups):
+        visitor = _Push(sample, chunk)
+        sweep(reversed(sample.operators), visitor)
+        for call, _ in sample.operators:
+            edges[chunk, call.order] = visitor.mass[sample.activations(call)].sum(axis=0)
     return edges[: sample.n_groups], edges[sample.n_groups :]
 
 
-def _push_slot(sample: _Sample, slot: Direct | Contracted, mass: Floats, arrived: Floats, scaled: Floats) -> None:
-    """Add what the activations that one slot reads send on. mass : A x R; arrived: its rows of the outputs."""
-    if isinstance(slot, Direct):
-        mine = slot.vertex >= sample.first
-        vertex, target = slot.vertex[mine], slot.target[mine]
-        share = np.abs(slot.derivative[mine], dtype=np.float64) * scaled[target] * sample.inverse[vertex]
-        np.add.at(arrived, target, mass[vertex - sample.first] * share[:, None])
-        return
-    for b in range(slot.vertex.shape[0]):
-        vertex = slot.vertex[b].numpy()
+class _Push:
+    """Sends the mass of activations on, from the parameters forwards: A x R, a column for each group of the chunk."""
+
+    def __init__(self, sample: _Sample, chunk: range) -> None:
+        self._sample, self._chunk = sample, chunk
+        self.mass = np.zeros((sample.n_activations, len(chunk)))
+
+    def begin(self, call: Call) -> None:
+        n_groups = self._sample.n_groups
+        self._scaled, self._arrived = self._sample.scaled[call.outputs], self.mass[self._sample.activations(call)]
+        for i, row in enumerate(self._chunk):
+            entering = self._sample.entries.get((row % n_groups, call.order))
+            if entering is not None:
+                self._arrived[:, i] += entering.paths if row < n_groups else entering.weight
+
+    def pairs(self, edges: DiagonalEdges) -> None:
+        mine = edges.vertex >= self._sample.first
+        share = self._sample.shares(edges, mine, self._scaled)
+        sent = self.mass[edges.vertex[mine] - self._sample.first] * share[:, None]
+        np.add.at(self._arrived, edges.target[mine], sent)
+
+    def matrix(self, matrix: Matrix) -> None:
+        sample, vertex = self._sample, matrix.vertex
         mine = vertex >= sample.first
         if not mine.any():
-            continue
-        sent = mass[np.where(mine, vertex - sample.first, 0)] * np.where(mine, sample.inverse[vertex], 0.0)[..., None]
-        size = np.abs(slot.other[b].numpy(), dtype=np.float64)
-        passed = sent.transpose(0, 2, 1) @ size  # X x R x Z
-        arrived[_elements(slot, b)] += passed.transpose(0, 2, 1) * matrix_of_targets(slot, b, scaled).T[..., None]
+            return
+        inverse = np.where(mine, sample.inverse[vertex], 0.0)
+        sent = self.mass[np.where(mine, vertex - sample.first, 0)] * inverse[..., None]
+        passed = sent.transpose(0, 2, 1) @ matrix.sizes()  # X x R x Z
+        self._arrived[matrix.targets()] += passed.transpose(0, 2, 1) * matrix.scores(self._scaled).T[..., None]
 
 
 def _meet(sample: _Sample, component_of: NDArray[np.int32], n_components: int) -> tuple[Floats, Floats]:
     """The expected number of each group's paths that meet each component: 2 G x C."""
     paths, weighted = np.zeros((2, sample.n_groups, n_components))
-    activations = max(1, sample.recording.n_vertices - sample.first)
-    width = max(1, _BYTES // (8 * activations))
-    for start in range(0, n_components, width):
-        chunk = range(start, min(start + width, n_components))
-        meets = np.zeros((activations, len(chunk)))
-        for call, slots in sample.calls:
-            span = sample.span(call)
-            # an edge into this operator meets its component, and what its targets' paths meet
-            met = meets[span.start - sample.first : span.stop - sample.first].copy()
-            if component_of[call.order] in chunk:
-                met[:, component_of[call.order] - start] = 1.0
-            for slot in slots:
-                _pull_slot(sample, slot, meets, met, sample.scaled[span])
-            for group in range(sample.n_groups):
-                entering = sample.entries.get((group, call.order))
-                if entering is not None:
-                    paths[group, chunk] += entering.paths @ met
-                    weighted[group, chunk] += entering.weight @ met
+    for chunk in sample.chunks(n_components):
+        sweep(sample.operators, _Meet(sample, component_of, chunk, paths, weighted))
     return paths, weighted
 
 
-def _pull_slot(sample: _Sample, slot: Direct | Contracted, meets: Floats, met: Floats, scaled: Floats) -> None:
-    """Add one slot's edges to the probabilities of the activations it reads. met: of the operator's outputs."""
-    if isinstance(slot, Direct):
-        mine = slot.vertex >= sample.first
-        vertex, target = slot.vertex[mine], slot.target[mine]
-        share = np.abs(slot.derivative[mine], dtype=np.float64) * scaled[target] * sample.inverse[vertex]
-        np.add.at(meets, vertex - sample.first, met[target] * share[:, None])
-        return
-    for b in range(slot.vertex.shape[0]):
-        vertex = slot.vertex[b].numpy()
+class _Meet:
+    """Pulls the probability of meeting each component of the chunk from the loss back: A x C."""
+
+    def __init__(
+        self, sample: _Sample, component_of: NDArray[np.int32], chunk: range, paths: Floats, weighted: Floats
+    ) -> None:
+        self._sample, self._component_of, self._chunk = sample, component_of, chunk
+        self._paths, self._weighted = paths, weighted
+        self._meets = np.zeros((sample.n_activations, len(chunk)))
+
+    def begin(self, call: Call) -> None:
+        # an edge into this operator meets its component, and what its targets' paths meet
+        sample, component = self._sample, self._component_of[call.order]
+        self._scaled, self._met = sample.scaled[call.outputs], self._meets[sample.activations(call)].copy()
+        if component in self._chunk:
+            self._met[:, component - self._chunk.start] = 1.0
+        for group in range(sample.n_groups):
+            entering = sample.entries.get((group, call.order))
+            if entering is not None:
+                self._paths[group, self._chunk] += entering.paths @ self._met
+                self._weighted[group, self._chunk] += entering.weight @ self._met
+
+    def pairs(self, edges: DiagonalEdges) -> None:
+        mine = edges.vertex >= self._sample.first
+        share = self._sample.shares(edges, mine, self._scaled)
+        pulled = self._met[edges.target[mine]] * share[:, None]
+        np.add.at(self._meets, edges.vertex[mine] - self._sample.first, pulled)
+
+    def matrix(self, matrix: Matrix) -> None:
+        sample, vertex = self._sample, matrix.vertex
         mine = vertex >= sample.first
         if not mine.any():
-            continue
-        at = met[_elements(slot, b)] * matrix_of_targets(slot, b, scaled).T[..., None]  # X x Z x C
-        size = np.abs(slot.other[b].numpy(), dtype=np.float64)
-        pulled = (size @ at) * np.where(mine, sample.inverse[vertex], 0.0)[..., None]  # X x Y x C
-        np.add.at(meets, vertex[mine] - sample.first, pulled[mine])
+            return
+        at = self._met[matrix.targets()] * matrix.scores(self._scaled).T[..., None]  # X x Z x C
+        pulled = (matrix.sizes() @ at) * np.where(mine, sample.inverse[vertex], 0.0)[..., None]  # X x Y x C
+        np.add.at(self._meets, vertex[mine] - sample.first, pulled[mine])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models import ExportDifferenceError, ModelError
-from ..onnx_graph.reader import Graph, check_inputs, run
-from ..tape.parameter_vertices import Kept
+from ..kernels.cpu import CPU
+from ..kernels.interface import Kernels
+from ..models import ModelError
+from ..onnx_graph.reader import OnnxGraph
+from ..onnx_graph.run import check_inputs, run
+from ..tape.parameter_vertices import ParameterVertices
 from ..tape.tape import Tape, TapeTensor, Value
-from ..tape.token_spans import find_texts
+from ..tape.token_spans import find_token_spans
 
 Floats = NDArray[Any]
 NO_TOKENS: Mapping[str, int] = {}
@@ -29,7 +31,8 @@ class Recording:
 
     V vertices, of which the first `n_parameters` are elements of parameters
     gradients: V, in the recording's dtype; those of parameters are 0 unless the recording `has_parameter_gradients`
-    kept: what its recorder knows of the parameters' vertices
+    parameter_vertices: what its recorder knows of the parameters' vertices
+    kernels: the implementation that works on it
     """
 
     tape: Tape
@@ -38,7 +41,8 @@ class Recording:
     n_parameters: int
     gradients: Floats
     has_parameter_gradients: bool
-    kept: Kept
+    parameter_vertices: ParameterVertices
+    kernels: Kernels = CPU
 
     @property
     def n_vertices(self) -> int:
@@ -60,7 +64,7 @@ class Recording:
 
     def are_parameters(self, vertices: Tensor) -> bool:
         """Whether every element is a parameter, none a constant or an activation."""
-        if self.kept.holds(vertices) or vertices.numel() == 0:
+        if self.parameter_vertices.holds(vertices) or vertices.numel() == 0:
             return True
         return int(vertices.min()) >= 0 and int(vertices.max()) < self.n_parameters
 
@@ -80,36 +84,36 @@ def _values(tensors: list[TapeTensor]) -> Floats:
     return values
 
 
-def _shapes(graph: Graph) -> list[tuple[str, torch.Size]]:
+def _shapes(graph: OnnxGraph) -> list[tuple[str, torch.Size]]:
     return [(name, data.shape) for name, data in graph.parameters.items()]
 
 
 class Recorder:
     """Records samples of one graph; the parameters and their vertices are shared by all recordings."""
 
-    kept: Kept
+    parameter_vertices: ParameterVertices
     _parameters: dict[str, tuple[Tensor, Tensor]]
 
-    def __init__(self, graph: Graph, dtype: torch.dtype, other: Recorder | None = None) -> None:
+    def __init__(self, graph: OnnxGraph, dtype: torch.dtype, other: Recorder | None = None) -> None:
         """other: of the same model, exported for another size: its parameters are shared, not held again."""
         self.graph = graph
         self.dtype = dtype
         if other is not None and _shapes(other.graph) == _shapes(graph):
             graph.parameters = other.graph.parameters
-            self._parameters, self.kept = other._parameters, other.kept
+            self._parameters, self.parameter_vertices = other._parameters, other.parameter_vertices
             return
         self._parameters = {}
-        self.kept = Kept(sum(data.numel() for data in graph.parameters.values()))
+        self.parameter_vertices = ParameterVertices(sum(data.numel() for data in graph.parameters.values()))
         first = 0
         for name, data in graph.parameters.items():
-            vertices = self.kept.vertices[first : first + data.numel()].reshape(data.shape)
+            vertices = self.parameter_vertices.vertices[first : first + data.numel()].reshape(data.shape)
             graph.parameters[name] = data.detach().clone().requires_grad_()
             self._parameters[name] = (graph.parameters[name], vertices)
             first += data.numel()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the parameters and buffers that are among `weights`, by name."""
-        self.kept.facts.clear()
+        self.parameter_vertices.facts.clear()
         with torch.no_grad():
             for name, (data, _) in self._parameters.items():
                 data.copy_(weights[name])
@@ -126,12 +130,12 @@ class Recorder:
     ) -> Recording:
         """Run one sample forward and backward.
 
-        n_tokens, first_token: the tokens of the sample, and with which one each input begins (see `find_texts`)
+        n_tokens, first_token: the tokens of the sample, and with which one each input begins (see `find_token_spans`)
         parameter_gradients: whether the recording has them; the sum over all uses of a weight is most of the work
         Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
         """
         check_inputs(self.graph, inputs)
-        tape = Tape(self.dtype, self.kept)
+        tape = Tape(self.dtype, self.parameter_vertices)
         values = {n: tape.leaf(n, "parameter", data, ids) for n, (data, ids) in self._parameters.items()}
         n_parameters = tape.n_vertices
         for name, data in inputs.items():
@@ -141,7 +145,7 @@ class Recorder:
                 values[name] = Value(data)
         declared = {spec.name: spec.axes for spec in self.graph.inputs}
         shapes = {name: tuple(data.shape) for name, data in inputs.items()}
-        output = run(self.graph, tape, values, find_texts(declared, shapes, n_tokens, first_token))
+        output = run(self.graph, tape, values, find_token_spans(declared, shapes, n_tokens, first_token))
         return self._finish(tape, output, n_parameters, parameter_gradients)
 
     def _finish(self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: bool = True) -> Recording:
@@ -163,58 +167,6 @@ class Recorder:
             if tensor.size == 1 and tensor.first_vertex == loss_vertex:
                 tensor.kind = "loss"
         loss = float(output.data.detach())
-        return Recording(tape, loss, loss_vertex, n_parameters, gradients.numpy(), parameter_gradients, self.kept)
-
-
-def fingerprint(tape: Tape) -> str:
-    """What makes two samples' graphs the same: operators, attributes, wiring, shapes and labels; no data."""
-    digest = hashlib.sha256()
-    for call in tape.calls:
-        wires = tuple(None if x is None else (x.tensor, tuple(x.shape)) for x in call.inputs)
-        digest.update(
-            repr(
-                (call.primitive.name, sorted(call.attributes.items()), wires, tuple(call.output.shape), call.label)
-            ).encode()
+        return Recording(
+            tape, loss, loss_vertex, n_parameters, gradients.numpy(), parameter_gradients, self.parameter_vertices
         )
-    for tensor in tape.tensors:
-        labels = (tensor.name, tensor.kind, tensor.first_vertex, tensor.axis_names, tensor.first_step)
-        digest.update(repr(labels).encode())
-    return digest.hexdigest()[:32]
-
-
-def compare_gradients(recording: Recording, loss: float, gradients: Mapping[str, Tensor], tolerance: float) -> None:
-    """Raise ExportDifferenceError when the export's loss or a parameter's gradient differs from torch's own.
-
-    tolerance: largest |difference| over the largest |gradient| of that parameter (loss: over |loss| or 1). A parameter
-        whose gradients are a thousand times smaller than the largest of all is measured against that thousandth.
-    """
-    largest = max((float(g.abs().max()) for g in gradients.values() if g.numel()), default=0.0)
-    compare_loss(recording, loss, tolerance)
-    _check_complete(recording, gradients)
-    for tensor in recording.tape.tensors:
-        if tensor.kind != "parameter" or tensor.first_vertex is None:
-            continue
-        found = recording.gradients[tensor.first_vertex : tensor.first_vertex + tensor.size]
-        wanted = gradients[tensor.name].detach().reshape(-1).to(torch.float64).numpy()
-        difference, scale = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
-        if not difference <= tolerance * max(scale, 1e-3 * largest):
-            raise ExportDifferenceError(
-                f"the gradient of {tensor.name} differs from torch's by up to {difference:.3g} "
-                f"(its largest gradient is {scale:.3g})"
-            )
-
-
-def _check_complete(recording: Recording, gradients: Mapping[str, Tensor]) -> None:
-    """Raise ExportDifferenceError when a parameter that has a gradient in torch is not in the exported graph at all."""
-    exported = {tensor.name for tensor in recording.tape.tensors if tensor.kind == "parameter"}
-    for name, gradient in gradients.items():
-        if name not in exported and bool(gradient.any()):
-            raise ExportDifferenceError(
-                f"{name} has a gradient of up to {float(gradient.abs().max()):.3g} in torch and is not in it"
-            )
-
-
-def compare_loss(recording: Recording, loss: float, tolerance: float) -> None:
-    """Raise ExportDifferenceError when the losses differ by more than `tolerance`, over torch's |loss| or 1."""
-    if not abs(recording.loss - loss) <= tolerance * max(1.0, abs(loss)):
-        raise ExportDifferenceError(f"the loss is {recording.loss:.9g}, torch's is {loss:.9g}")

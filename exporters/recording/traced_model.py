@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from ..models import ModelError, SampleError
 from ..onnx_graph.reader import read_graph
-from ..torch_export.altered_gradients import altered_gradients, blaming
+from ..torch_export.altered_gradients import altered_gradients, as_sample_error
 from ..torch_export.export import check_scalar, export, for_tracing
-from .recorder import NO_TOKENS, Recorder, Recording, compare_gradients, compare_loss
+from .comparison import compare_gradients, compare_loss
+from .recorder import NO_TOKENS, Recorder, Recording
 
 # largest relative difference between the export's gradients and torch's own
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -114,7 +115,7 @@ class TorchModel:
         else:
             with altered_gradients(self._module) as altered:
                 reference = self._reference(inputs)
-            with blaming(altered):
+            with as_sample_error(altered):
                 recording = self._of_new_shape(shapes, inputs, tokens, reference)
         if recording.has_parameter_gradients and not parameter_gradients:  # they were needed for a comparison
             recording.leave_out_parameter_gradients()
@@ -187,7 +188,7 @@ class TorchModel:
         with torch.no_grad(), altered_gradients(self._module) as altered:
             loss = float(self._forward(inputs))
         if altered:
-            with blaming(altered):
+            with as_sample_error(altered):
                 return self._checked(recorder, inputs, tokens, self._reference(inputs))
         if math.isfinite(loss) or recording.is_finite():
             compare_loss(recording, loss, TOLERANCE[self._dtype])

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from ...queries.schema import GRAPH_TABLES
 from ..edges.conservation import conservation_error
+from ..recording.fingerprint import fingerprint
 from ..recording.parameter_groups import Partition
-from ..recording.recorder import Recording, fingerprint
+from ..recording.recorder import Recording
 from ..recording.traced_model import TracedModel
-from .path_tables import Groups, default_components
+from .path_tables import Partitions, default_components
 from .tables import component_rows, graph_row, index_graph, node_rows, tensor_rows
 from .writer import StoreWriter
 
@@ -43,14 +44,14 @@ class ShardGraphs:
     model: TracedModel
     new: list[NewGraph] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
-    _groups: dict[str, Groups] = field(default_factory=dict)
+    _groups: dict[str, Partitions] = field(default_factory=dict)
 
     @property
     def order(self) -> list[str]:
         """The fingerprint of every graph by its number in the shard's rows."""
         return [*sorted(self.known, key=self.known.__getitem__), *(graph.fingerprint for graph in self.new)]
 
-    def groups(self, recording: Recording) -> Groups:
+    def groups(self, recording: Recording) -> Partitions:
         """What the recording's graph counts paths by. A new graph gets a number, its conservation is measured."""
         mark = fingerprint(recording.tape)
         if mark not in self._groups:
@@ -58,7 +59,9 @@ class ShardGraphs:
             if number is None:
                 number = self._numbers[mark] = len(self.known) + len(self.new)
                 self.new.append(NewGraph(mark, _graph_tables(recording, number, mark, self.model)))
-            self._groups[mark] = Groups(self.partition, default_components(recording), index_graph(recording, number))
+            self._groups[mark] = Partitions(
+                self.partition, default_components(recording), index_graph(recording, number)
+            )
             while len(self._groups) > 1 and sum(groups.index.nbytes for groups in self._groups.values()) > _KEPT:
                 self._groups.pop(next(iter(self._groups)))
         return self._groups[mark]

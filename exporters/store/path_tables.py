@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...queries.methods import find_method
 from ...queries.walk import walker
-from ..edges.slots import first_vertex
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted
 from ..paths.path_sums import Spread
@@ -44,7 +44,7 @@ def default_components(recording: Recording) -> Components:
 
 
 @dataclass(frozen=True)
-class Groups:
+class Partitions:
     """The parameter groups and components that paths are counted by, and the keys of a sample's rows."""
 
     partition: Partition
@@ -63,7 +63,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Paths:
+class PathTables:
     """The rows of the four path tables, and which of the A activations the path of a parameter visits."""
 
     tables: dict[str, pa.Table]
@@ -73,11 +73,11 @@ class Paths:
 def path_tables(
     recording: Recording,
     best: BestEdges,
-    groups: Groups,
+    groups: Partitions,
     sample: int,
     spread: Spread | None = None,
     counted: Counted | None = None,
-) -> Paths:
+) -> PathTables:
     """The paths of all parameters under the method of `best`.
 
     spread: see `best_edges`     counted: the parameters' traced edges, where `best` has none of them
@@ -86,10 +86,10 @@ def path_tables(
     activations = slice(first - best.first, None)
     walk = walker.Walk(first, best.target[activations, 0], groups.index.node_of, recording.loss_vertex)
     dead = best.dead(activations)
-    if best.method == "soft":
+    if find_method(best.method).all_paths:
         counts = _soft_counts(recording, best, groups, spread)
         visits, _ = walker.vertex_mass(walk._replace(next=np.where(dead, -1, walk.next)), counts.entries)
-        return Paths(_tables(counts, groups, sample, best.method, recording.gradients.dtype), visits > 0)
+        return PathTables(_tables(counts, groups, sample, best.method, recording.gradients.dtype), visits > 0)
     if counted is not None:
         part = walker.visited_part(walk, counted.target, dead)
         entries = _entries(part, counted)
@@ -104,7 +104,7 @@ def path_tables(
     reached = np.zeros(recording.n_vertices - first, dtype=bool)
     reached[part.vertex[walker.vertex_mass(part.walk, entries)[0] > 0] - first] = True
     counts = _followed_counts(part, entries, present, groups)
-    return Paths(_tables(counts, groups, sample, best.method, recording.gradients.dtype), reached)
+    return PathTables(_tables(counts, groups, sample, best.method, recording.gradients.dtype), reached)
 
 
 def _entries(part: walker.Part, counted: Counted) -> walker.Entries:
@@ -121,7 +121,9 @@ def _entries(part: walker.Part, counted: Counted) -> walker.Entries:
     )
 
 
-def _followed_counts(part: walker.Part, entries: walker.Entries, present: NDArray[np.int64], groups: Groups) -> _Counts:
+def _followed_counts(
+    part: walker.Part, entries: walker.Entries, present: NDArray[np.int64], groups: Partitions
+) -> _Counts:
     """Follow the paths from where they enter the graph. present: parameters of each group that have an edge."""
     walk, components = part.walk, groups.components
     return _Counts(
@@ -134,7 +136,7 @@ def _followed_counts(part: walker.Part, entries: walker.Entries, present: NDArra
     )
 
 
-def _soft_counts(recording: Recording, best: BestEdges, groups: Groups, spread: Spread | None) -> _Counts:
+def _soft_counts(recording: Recording, best: BestEdges, groups: Partitions, spread: Spread | None) -> _Counts:
     """The same in expectation over the soft traces of every parameter."""
     components, group_of = groups.components, groups.partition.group_of
     traces = soft_traces(recording, group_of, groups.n, components.of_node, len(components.names), spread)
@@ -154,14 +156,14 @@ def _soft_entries(recording: Recording, traces: SoftTraces) -> walker.Entries:
     for (g, order), entering in sorted(traces.entries.items()):
         inside = np.flatnonzero(entering.paths)
         group.append(np.full(len(inside), g, np.int32))
-        vertex.append(first_vertex(recording.tape, recording.tape.calls[order]) + inside)
+        vertex.append(recording.tape.calls[order].outputs.start + inside)
         paths.append(entering.paths[inside])
         weight.append(entering.weight[inside])
     return walker.Entries(*(np.concatenate(column) for column in (group, vertex, paths, weight)))
 
 
 class _Counts(NamedTuple):
-    """Paths of G groups over N operators and C components."""
+    """PathTables of G groups over N operators and C components."""
 
     entries: walker.Entries
     edges: tuple[Floats, Floats]  # G x N, and weighted
@@ -171,7 +173,7 @@ class _Counts(NamedTuple):
     traced_weight: Floats  # G
 
 
-def _tables(counts: _Counts, groups: Groups, sample: int, method: str, dtype: np.dtype[Any]) -> dict[str, pa.Table]:
+def _tables(counts: _Counts, groups: Partitions, sample: int, method: str, dtype: np.dtype[Any]) -> dict[str, pa.Table]:
     keys = _Keys(method, sample, groups.index.graph, [g.name for g in groups.partition.groups])
     (edges, weighted), (paths, weighted_paths), entries = counts.edges, counts.paths, counts.entries
     g, node = np.nonzero(edges)

@@ -9,12 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..edges.blocks import edge_blocks
+from ..paths.best_edges import best_edges
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted, study_edges
 from ..paths.path_sums import contribution_spread, path_statistics
-from ..paths.sweep import best_edges
 from ..recording.recorder import Recording
-from .path_tables import Groups, path_tables
+from .path_tables import Partitions, path_tables
 from .settings import Settings
 from .tables import VertexSums, best_edge_tables, edge_table, node_gradient_table, vertex_tables
 
@@ -22,16 +22,16 @@ Mask = NDArray[np.bool_]
 
 
 def sample_tables(
-    recording: Recording, groups: Groups, number: int, settings: Settings
+    recording: Recording, groups: Partitions, number: int, settings: Settings
 ) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a sample, block by block, each table's in order."""
     index = groups.index
-    spread = contribution_spread(recording) if settings.statistics or "soft" in settings.methods else None
+    spread = contribution_spread(recording) if settings.needs_contribution_sums else None
     counted: Counted | None = None
     stored = np.zeros(recording.n_vertices, dtype=bool)
     for method in sorted(settings.methods):
-        if settings.detail == "study" and method == "greedy":
-            best, counted = study_edges(recording, settings.keep, groups.partition.group_of)
+        if settings.counts_parameters(method):
+            best, counted = study_edges(recording, settings.keep, groups.partition.group_of, method)
             paths = path_tables(recording, best, groups, number, counted=counted)
         else:
             best = best_edges(recording, settings.keep, method, spread)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...queries.methods import GREEDY, find_method
+
 # samples in one shard: a file of its own for each sample's edges, fewer and larger files where samples are small
 SHARD_SIZE = {"all": 1, "parameters": 8, "study": 32}
 
@@ -16,7 +18,7 @@ class Settings:
     detail: str = "parameters"
     dtype: str = "float32"
     keep: int = 2
-    methods: tuple[str, ...] = ("greedy",)
+    methods: tuple[str, ...] = (GREEDY,)
     statistics: bool = False
     parameter_vertices: bool = True
 
@@ -25,11 +27,20 @@ class Settings:
         return {**asdict(self), "methods": sorted(self.methods), "shard_size": SHARD_SIZE[self.detail]}
 
     @property
+    def needs_contribution_sums(self) -> bool:
+        """Whether the sums of |contributions| are asked for, or needed by a method that splits mass."""
+        return self.statistics or any(find_method(name).all_paths for name in self.methods)
+
+    @property
     def stores_vertices(self) -> bool:
         """Whether there are rows of vertices: a study needs them only for what was asked for beside the paths."""
-        return self.detail != "study" or self.statistics or "soft" in self.methods
+        return self.detail != "study" or self.needs_contribution_sums
+
+    def counts_parameters(self, method: str) -> bool:
+        """Whether parameters are counted where their edges lead, which is possible before paths are known."""
+        return self.detail == "study" and not find_method(method).logarithms
 
     @property
     def needs_parameter_gradients(self) -> bool:
-        """Whether the rows of a sample need the gradient of each parameter; the sweep of a study finds their sums."""
-        return self.detail != "study" or self.methods != ("greedy",) or self.statistics
+        """Whether the rows of a sample need the gradient of each parameter; a sweep that counts finds their sums."""
+        return self.statistics or not all(self.counts_parameters(method) for method in self.methods)

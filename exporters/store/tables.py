@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...queries.methods import find_method
 from ..edges.blocks import EdgeBlock
-from ..kernels import edges as kernels
 from ..kernels.threads import torch_threads_kept
 from ..paths.best_table import BestEdges
 from ..paths.counted import Norms
@@ -210,11 +210,11 @@ def node_gradient_table(
     first = np.array([t.first_vertex for t in tensors])
     size = np.array([t.size for t in tensors])
     n = sum(t.kind == "parameter" for t in tensors)  # they come first
-    of_values = kernels.norms(recording.activation_values, first[n:] - recording.n_parameters, size[n:])
+    of_values = recording.kernels.norms(recording.activation_values, first[n:] - recording.n_parameters, size[n:])
     if of_parameters is None:
-        of_gradients = kernels.norms(recording.gradients, first, size)
+        of_gradients = recording.kernels.norms(recording.gradients, first, size)
     else:
-        of_activations = kernels.norms(recording.gradients, first[n:], size[n:])
+        of_activations = recording.kernels.norms(recording.gradients, first[n:], size[n:])
         of_gradients = np.concatenate([_norms_of_parts(of_parameters, first[:n], size[:n]), of_activations])
     return pa.table(
         {
@@ -231,10 +231,10 @@ def node_gradient_table(
 
 def _parameter_norms(recording: Recording) -> Floats:
     """Those of the parameters' values, which are the same for every sample."""
-    known = recording.kept.facts
+    known = recording.parameter_vertices.facts
     if "value norms" not in known:
         values = [t.value.data.detach().reshape(-1).numpy() for t in recording.tape.tensors if t.kind == "parameter"]
-        rows = [kernels.norms(x, np.array([0]), np.array([x.size])) for x in values]
+        rows = [recording.kernels.norms(x, np.array([0]), np.array([x.size])) for x in values]
         known["value norms"] = np.concatenate(rows or [np.empty((0, 4))])
     found: Floats = known["value norms"]
     return found
@@ -269,7 +269,7 @@ def best_edge_tables(
         if start[-1] == 0:
             continue
         with torch_threads_kept():  # of a generator, a decorator would only see the beginning
-            src, dst, rank, contribution = kernels.edge_rows(
+            src, dst, rank, contribution = recording.kernels.edge_rows(
                 best.first + row, target, start, recording.gradients, derivative
             )
         yield pa.table(
@@ -292,7 +292,7 @@ def best_edge_tables(
 
 def _score(best: BestEdges, row: Ints, present: NDArray[np.bool_]) -> pa.Array:
     """Null where it is that of an edge that carries nothing, or the contribution."""
-    if best.method == "greedy":
+    if not find_method(best.method).logarithms:
         return pa.nulls(int(present.sum()), pa.from_numpy_dtype(best.score.dtype))
     return _finite(best.score[row][present])
 

@@ -14,7 +14,7 @@ from torch import Tensor
 _SMALL = 6  # elements of the axes, starts or sizes that make part of a key; more are a sample's own indices
 
 
-class Kept:
+class ParameterVertices:
     """The vertices of parameters and of their copies, and what was found out about them (`facts`).
 
     n_parameters: parameters have the vertices 0 .. n_parameters - 1

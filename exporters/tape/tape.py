@@ -20,9 +20,9 @@ from torch import Tensor
 from ...queries.errors import first_line
 from ..models import ModelError, SampleError
 from ..operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
-from .parameter_vertices import Kept
-from .token_axes import Firsts, place, place_without_gradient
-from .token_spans import Text
+from .parameter_vertices import ParameterVertices
+from .token_axes import TokenOffsets, place, place_without_gradient
+from .token_spans import TokenSpan
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Value:
     data: its numbers
     vertices: int64 of the same shape, the vertex each element is (-1: a constant); None when every element is constant
     tensor: its number among the tape's tensors; None for constants
-    firsts, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
+    token_offsets, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
     """
 
     data: Tensor
     vertices: Tensor | None = None
     tensor: int | None = None
-    firsts: Firsts = ()
+    token_offsets: TokenOffsets = ()
     token: int | None = None
 
     @property
@@ -90,7 +90,10 @@ class TapeTensor:
 
 @dataclass(eq=False)
 class Call:
-    """One primitive operator; `order` is its place on the tape."""
+    """One primitive operator; `order` is its place on the tape.
+
+    first_vertex: the vertex of element 0 of its output; None for a copy, which makes none
+    """
 
     order: int
     primitive: Primitive
@@ -98,25 +101,32 @@ class Call:
     output: Value
     attributes: dict[str, Any]
     label: Label
+    first_vertex: int | None
+
+    @property
+    def outputs(self) -> slice:
+        """The vertices that its output is."""
+        assert self.first_vertex is not None
+        return slice(self.first_vertex, self.first_vertex + self.output.data.numel())
 
 
 class Tape:
     """Runs operators and records the differentiable ones.
 
-    kept: what is known of the parameters' vertices from other samples
+    parameter_vertices: what is known of the parameters' vertices from other samples
     `tape(op_type, *values, **attributes)` runs an ONNX operator: a primitive is recorded, a composite calls primitives.
     """
 
-    def __init__(self, dtype: torch.dtype, kept: Kept | None = None) -> None:
+    def __init__(self, dtype: torch.dtype, parameter_vertices: ParameterVertices | None = None) -> None:
         self.dtype = dtype
-        self.kept = kept or Kept(0)
+        self.parameter_vertices = parameter_vertices or ParameterVertices(0)
         self.calls: list[Call] = []
         self.tensors: list[TapeTensor] = []
         self.n_vertices = 0
         self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
         self._label = Label()
         self.n_outputs = 1  # how many outputs of the current ONNX node are read
-        self.texts: list[Text] = []  # those that the current ONNX node depends on
+        self.token_spans: list[TokenSpan] = []  # those that the current ONNX node depends on
         self._used_names: dict[str, int] = {}
 
     # Making values
@@ -189,7 +199,9 @@ class Tape:
         if op_type in WITHOUT_GRADIENT:
             data = [None if x is None else x.data for x in inputs]
             output = self._compute(op_type, WITHOUT_GRADIENT[op_type], data, attributes)
-            return Value(output, firsts=place_without_gradient(op_type, inputs, tuple(output.shape)).firsts)
+            return Value(
+                output, token_offsets=place_without_gradient(op_type, inputs, tuple(output.shape)).token_offsets
+            )
         if op_type in COMPOSITES:
             _check_attributes(op_type, COMPOSITES[op_type], attributes)
             return COMPOSITES[op_type](self, *inputs, **attributes)
@@ -198,20 +210,21 @@ class Tape:
     def _run(self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any]) -> Value:
         data = [None if x is None else x.data for x in inputs]
         output = self._compute(primitive.name, primitive.compute, data, attributes)
-        firsts, token = place(primitive, inputs, attributes, tuple(output.shape))
+        token_offsets, token = place(primitive, inputs, attributes, tuple(output.shape))
         token = self._label.step if token is None else token
         if not output.requires_grad:
-            return Value(output, firsts=firsts, token=token)
+            return Value(output, token_offsets=token_offsets, token=token)
         if any(output is x for x in data):
             output = output.view_as(output)  # a tensor of its own, with a gradient of its own
         if primitive.kind == "copies":
             vertices = self._repeated(primitive, inputs, attributes)
-            value = self._add_tensor(Value(output, vertices, None, firsts, token), "copy", None, primitive.name)
+            kind, first_vertex = "copy", None
         else:
             vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
-            made = Value(output, vertices, None, firsts, token)
-            value = self._add_tensor(made, "activation", self.n_vertices, primitive.name)
-        self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label))
+            kind, first_vertex = "activation", self.n_vertices
+        made = Value(output, vertices, None, token_offsets, token)
+        value = self._add_tensor(made, kind, first_vertex, primitive.name)
+        self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label, first_vertex))
         return value
 
     def _compute(self, op_type: str, compute: Any, data: list[Tensor | None], attributes: dict[str, Any]) -> Tensor:
@@ -230,7 +243,9 @@ class Tape:
         """Whom each output element of a copy repeats: the copy itself, run on element numbers."""
         numbers = [None if x is None else _numbers(x) for x in inputs]
         repeats = primitive.repeats or primitive.compute
-        return self.kept.copy(primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes))
+        return self.parameter_vertices.copy(
+            primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes)
+        )
 
     def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
         name = self._unique_name(self._label, op_type)

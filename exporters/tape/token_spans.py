@@ -9,7 +9,7 @@ from ..onnx_graph.values import Axes
 
 
 @dataclass(frozen=True)
-class Text:
+class TokenSpan:
     """One text: `length` tokens from token `first` on, along an axis of the graph input `name`.
 
     symbol: what the export calls the size of that axis; None where the export holds for this length only
@@ -22,9 +22,9 @@ class Text:
     symbol: str | None = None
 
 
-def find_texts(
+def find_token_spans(
     declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]], n_tokens: int, first_token: Mapping[str, int]
-) -> list[Text]:
+) -> list[TokenSpan]:
     """The texts of a sample with inputs of these shapes, `declared` being the axes that the export names.
 
     first_token: input name -> the token that its text begins with; the text lies along the first axis of its length,
@@ -32,34 +32,34 @@ def find_texts(
     The tokens in front of all of these are the text of the first other input that has an axis as long, if one has.
     """
     starts = sorted({*first_token.values(), n_tokens})
-    texts = _unnamed([name for name in declared if name not in first_token], declared, shapes, starts[0])
+    token_spans = _unnamed([name for name in declared if name not in first_token], declared, shapes, starts[0])
     for name, first in first_token.items():
         if shapes[name]:
             length = next((start for start in starts if start > first), first) - first
             axis = (_as_long(shapes[name], length) or [min(1, len(shapes[name]) - 1)])[0]
-            texts.append(_text(name, axis, first, declared, shapes))
-    return texts
+            token_spans.append(_text(name, axis, first, declared, shapes))
+    return token_spans
 
 
-def symbols(texts: Sequence[Text]) -> dict[str, int]:
+def symbols(token_spans: Sequence[TokenSpan]) -> dict[str, int]:
     """The first token along every axis that has a text's symbol for its size; none for a symbol of two texts."""
-    firsts: dict[str, set[int]] = {}
-    for text in texts:
-        if text.symbol is not None:
-            firsts.setdefault(text.symbol, set()).add(text.first)
-    return {symbol: min(found) for symbol, found in firsts.items() if len(found) == 1}
+    token_offsets: dict[str, set[int]] = {}
+    for span in token_spans:
+        if span.symbol is not None:
+            token_offsets.setdefault(span.symbol, set()).add(span.first)
+    return {symbol: min(found) for symbol, found in token_offsets.items() if len(found) == 1}
 
 
 def _unnamed(
     names: Sequence[str], declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]], length: int
-) -> list[Text]:
+) -> list[TokenSpan]:
     """The text at token 0: axes of any length go first, for a size may be as long by chance."""
     found = [
         _text(name, axis, 0, declared, shapes)
         for name in names
         for axis in (_as_long(shapes[name], length) if length else [])
     ]
-    return sorted(found, key=lambda text: text.symbol is None)[:1]
+    return sorted(found, key=lambda span: span.symbol is None)[:1]
 
 
 def _as_long(shape: Sequence[int], length: int) -> list[int]:
@@ -67,6 +67,8 @@ def _as_long(shape: Sequence[int], length: int) -> list[int]:
     return [axis for axis in (*range(1, len(shape)), 0)[: len(shape)] if shape[axis] == length]
 
 
-def _text(name: str, axis: int, first: int, declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]]) -> Text:
+def _text(
+    name: str, axis: int, first: int, declared: Mapping[str, Axes], shapes: Mapping[str, Sequence[int]]
+) -> TokenSpan:
     symbol = declared[name][axis]
-    return Text(name, axis, first, shapes[name][axis], symbol if isinstance(symbol, str) else None)
+    return TokenSpan(name, axis, first, shapes[name][axis], symbol if isinstance(symbol, str) else None)

@@ -35,7 +35,7 @@ def altered_gradients(model: nn.Module) -> Iterator[list[str]]:
 
 
 @contextmanager
-def blaming(altered: list[str]) -> Iterator[None]:
+def as_sample_error(altered: list[str]) -> Iterator[None]:
     """A comparison that fails inside is the sample's affair when embeddings altered their gradients."""
     try:
         yield

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...exporters.edges.vertex_edges import VertexEdges as RecordedEdges
+from ...exporters.paths.best_edges import best_edges
 from ...exporters.paths.path_sums import contribution_spread
-from ...exporters.paths.sweep import best_edges
-from ...exporters.recording.recorder import Recording, fingerprint
+from ...exporters.recording.fingerprint import fingerprint
+from ...exporters.recording.recorder import Recording
 from ...queries.errors import StoreError
 from ...queries.paths.stored_edges import VertexEdges
 from ..training.runs import find_checkpoint, is_run

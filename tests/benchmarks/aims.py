@@ -22,8 +22,8 @@ import numpy as np
 from measuring import Size, Subject, gpt2, lstm, machine, median_seconds, peak_memory, seconds
 from plain import networkx_walk, torch_edges
 
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.counted import study_edges
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.store.sample import sample_tables
 from gradtrace.exporters.store.settings import Settings

@@ -21,7 +21,7 @@ from gradtrace.exporters.models import Encoded
 from gradtrace.exporters.recording.parameter_groups import partition
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
-from gradtrace.exporters.store.path_tables import Groups, default_components
+from gradtrace.exporters.store.path_tables import Partitions, default_components
 from gradtrace.exporters.store.settings import Settings
 from gradtrace.exporters.store.tables import index_graph
 from gradtrace.pipeline.dump.checkpoints import AtCheckpoints
@@ -57,10 +57,10 @@ class Subject:
         inputs, tokens = self.encoded.inputs, self.encoded.tokens
         return self.model.record(inputs, len(tokens), parameter_gradients=parameter_gradients)
 
-    def groups(self) -> Groups:
+    def groups(self) -> Partitions:
         """What the paths of the sample are counted by."""
         recording = self.record()
-        return Groups(partition(recording), default_components(recording), index_graph(recording, 0))
+        return Partitions(partition(recording), default_components(recording), index_graph(recording, 0))
 
     def study(self, folder: Path, settings: Settings, repeats: int = 1) -> Study:
         """The study of the sample, `repeats` times, to be written to a folder that is not there yet."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradtrace.exporters.edges.blocks import edge_blocks
-from gradtrace.exporters.edges.slots import Contracted, Direct, first_vertex, slots_in_reverse
+from gradtrace.exporters.edges.derive import slots_in_reverse
+from gradtrace.exporters.edges.slots import DiagonalEdges, Matrix
 from gradtrace.exporters.recording.recorder import Recording
 
 Ints = NDArray[np.int64]
@@ -29,16 +30,16 @@ def torch_edges(recording: Recording) -> Ints:
     gradients = torch.from_numpy(recording.gradients)
     in_order = reversed(list(slots_in_reverse(recording.tape)))
     for call, slots in in_order:
-        first = first_vertex(recording.tape, call)
+        first = call.outputs.start
         for slot in sorted(slots, key=lambda slot: slot.slot):
-            if isinstance(slot, Direct):
-                _direct(slot, first, gradients, best, target)
-            else:
-                _contracted(slot, first, gradients, best, target)
+            for edges in slot.pairs():
+                _pairs(edges, first, gradients, best, target)
+            for matrix in slot.matrices():
+                _matrix(matrix, first, gradients, best, target)
     return target.numpy()
 
 
-def _direct(slot: Direct, first: int, gradients: Tensor, best: Tensor, target: Tensor) -> None:
+def _pairs(slot: DiagonalEdges, first: int, gradients: Tensor, best: Tensor, target: Tensor) -> None:
     """A vertex may have several edges here (a broadcast operand): the first of the largest stays."""
     source, to = torch.from_numpy(slot.vertex), first + torch.from_numpy(slot.target)
     size = (gradients[to] * torch.from_numpy(slot.derivative)).abs()
@@ -50,20 +51,16 @@ def _direct(slot: Direct, first: int, gradients: Tensor, best: Tensor, target: T
     _keep_larger(source[kept], to[kept], size[kept], best, target)
 
 
-def _contracted(slot: Contracted, first: int, gradients: Tensor, best: Tensor, target: Tensor) -> None:
-    n_batch, n_x, n_y = slot.vertex.shape
-    n_z = slot.other.shape[2]
+def _matrix(matrix: Matrix, first: int, gradients: Tensor, best: Tensor, target: Tensor) -> None:
+    vertex, to_all = torch.from_numpy(matrix.vertex), first + torch.from_numpy(matrix.targets())
+    derivative = matrix.edges.other[matrix.b]  # Y x Z
+    (n_x, n_y), n_z = vertex.shape, derivative.shape[1]
     rows = max(1, CHUNK // max(1, n_y * n_z))
-    for b in range(n_batch):
-        derivative = slot.other[b]  # Y x Z
-        for low in range(0, n_x, rows):
-            x = torch.arange(low, min(low + rows, n_x))
-            start = first + slot.offset + b * slot.stride_b + x * slot.stride_x
-            to = start[:, None] + torch.arange(n_z) * slot.stride_z  # X x Z
-            size, z = (gradients[to][:, None, :] * derivative).abs().max(dim=2)  # X x Y
-            source = slot.vertex[b, x]
-            real = source >= 0
-            _keep_larger(source[real], to.gather(1, z)[real], size[real], best, target)
+    for low in range(0, n_x, rows):
+        source, to = vertex[low : low + rows], to_all[low : low + rows]  # X x Y, X x Z
+        size, z = (gradients[to][:, None, :] * derivative).abs().max(dim=2)  # X x Y
+        real = source >= 0
+        _keep_larger(source[real], to.gather(1, z)[real], size[real], best, target)
 
 
 def _keep_larger(source: Tensor, to: Tensor, size: Tensor, best: Tensor, target: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from gradtrace.exporters import lowering as _composites  # noqa: F401  registers them
 from gradtrace.exporters import operators as _primitives  # noqa: F401  registers them
 from gradtrace.exporters.edges.blocks import EdgeBlock, edge_blocks
-from gradtrace.exporters.onnx_graph.reader import Graph
+from gradtrace.exporters.onnx_graph.reader import OnnxGraph
 from gradtrace.exporters.recording.recorder import Recorder, Recording
 from gradtrace.exporters.tape.tape import Tape, Value
 
@@ -36,7 +36,7 @@ def weighted_sum(tape: Tape, output: Value, seed: int = 0) -> Value:
 def finish(tape: Tape, loss: Value) -> Recording:
     """The backward pass, as the Recorder makes it; the tape's leaves of kind 'parameter' come first."""
     n_parameters = sum(t.size for t in tape.tensors if t.kind == "parameter")
-    return Recorder(Graph([], [], {}, {}, ""), tape.dtype)._finish(tape, loss, n_parameters)
+    return Recorder(OnnxGraph([], [], {}, {}, ""), tape.dtype)._finish(tape, loss, n_parameters)
 
 
 def all_edges(recording: Recording, block: int = 1 << 20) -> EdgeBlock:

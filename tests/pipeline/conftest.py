@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,17 @@ def models_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sentences_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SENTENCES, one per line."""
     return write_lines(tmp_path_factory.mktemp("samples") / "sentences.txt", *SENTENCES)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 sentences of one grammar, one per line."""
+    subjects, verbs, objects = ("the cat", "a dog", "the old bird", "no fish"), ("sees", "hears", "likes"), ("me", "us")
+    endings = ("today", "at night", "in the garden", "again", "twice")
+    lines = [f"{' '.join(words)} .".capitalize() for words in itertools.product(subjects, verbs, objects, endings)]
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gradtrace.exporters.edges.conservation import conservation_error
-from gradtrace.exporters.paths.sweep import best_edges
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.tape.tape import Tape, Value
 
 from ..taped import all_edges, finish, leaf, weighted_sum

@@ -190,11 +190,11 @@ def test_what_comes_behind_a_norm_is_not_its_scale() -> None:
 
 # Graphs from other exporters
 
-Node = tuple[str, list[str], list[str], dict[str, Any]]
+OnnxNode = tuple[str, list[str], list[str], dict[str, Any]]
 
 
 def _recorded(
-    nodes: list[Node], inputs: dict[str, Tensor], parameters: dict[str, Any], *, valid: bool = True
+    nodes: list[OnnxNode], inputs: dict[str, Tensor], parameters: dict[str, Any], *, valid: bool = True
 ) -> Recording:
     """A model whose loss is the sum of squares of "y"; nothing is said of the shapes in between."""
     made = [
@@ -219,9 +219,9 @@ CONSTANTS = {"TWO": 2.0, "EPSILON": 1e-5, "ONE": 1.0, "NEXT": np.array([-1]), "K
 LAST = {"axes": [-1]}
 
 
-def _norm_nodes(*changes: Node) -> list[Node]:
+def _norm_nodes(*changes: OnnxNode) -> list[OnnxNode]:
     """The layer norm that older exporters write: one difference, casts in between."""
-    nodes: list[Node] = [
+    nodes: list[OnnxNode] = [
         ("MatMul", ["x", "w"], ["h"], {}),
         ("ReduceMean", ["h"], ["m"], LAST),
         ("Sub", ["h", "m"], ["c"], {}),
@@ -238,7 +238,7 @@ def _norm_nodes(*changes: Node) -> list[Node]:
     return [changed.get(node[2][0], node) for node in nodes]
 
 
-def _norm_recorded(*changes: Node) -> Recording:
+def _norm_recorded(*changes: OnnxNode) -> Recording:
     torch.manual_seed(0)
     parameters = {"w": torch.randn(UNITS, UNITS).double(), "gain": torch.rand(UNITS), "shift": torch.rand(UNITS)}
     arrays = {name: x.double().numpy() for name, x in parameters.items()}
@@ -263,7 +263,7 @@ def test_a_layer_norm_of_another_exporter() -> None:
     ],
     ids=["no square", "two factors", "no constant", "turned round", "not the centred", "another axis"],
 )
-def test_other_exporters_other_graphs(change: Node, left: set[str]) -> None:
+def test_other_exporters_other_graphs(change: OnnxNode, left: set[str]) -> None:
     assert {role for _, role in roles_of(_norm_recorded(change))} == left
 
 
@@ -354,7 +354,7 @@ def test_additive_attention_of_another_exporter() -> None:
     torch.manual_seed(0)
     keys = torch.randn(KEYS, 2, UNITS)
     parameters = {"w": torch.randn(UNITS, UNITS), "u": torch.randn(UNITS, UNITS), "v": torch.randn(UNITS, 1)}
-    nodes: list[Node] = [
+    nodes: list[OnnxNode] = [
         ("MatMul", ["keys", "w"], ["k"], {}),
         ("MatMul", ["state", "u"], ["q"], {}),
         ("Add", ["k", "q"], ["sum"], {}),
@@ -450,7 +450,7 @@ def test_a_mixture_of_layers_is_no_attention() -> None:
 
 def test_a_softmax_is_not_told_its_role() -> None:
     """A role is found, not given: as any attribute that no rule reads, `role` is refused."""
-    nodes: list[Node] = [("Softmax", ["x"], ["z"], {}), ("Mul", ["z", "w"], ["y"], {})]
+    nodes: list[OnnxNode] = [("Softmax", ["x"], ["z"], {}), ("Mul", ["z", "w"], ["y"], {})]
     parameters = {"w": np.arange(1.0, UNITS + 1)}
     softmax = [(op, "softmax") for op in ("Sub", "Exp", "ReduceSum", "Div")]
     assert roles_of(_recorded(nodes, {"x": X}, parameters)) == softmax

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gradtrace.exporters.onnx_graph.loops import ONCE, Repetition
 from gradtrace.exporters.recording.traced_model import TorchModel
-from gradtrace.exporters.tape.token_spans import Text
+from gradtrace.exporters.tape.token_spans import TokenSpan
 
 STEPS = 4
 
@@ -47,12 +47,12 @@ def test_the_iterations_of_a_loop_over_time_are_steps() -> None:
 
 def test_uneven_repetitions_are_no_steps() -> None:
     ids, source = frozenset({"ids"}), frozenset({"source"})
-    three, one = [Text("source", 1, 0, 2), Text("ids", 1, 2, 3)], [Text("ids", 1, 0, 1)]
+    three, one = [TokenSpan("source", 1, 0, 2), TokenSpan("ids", 1, 2, 3)], [TokenSpan("ids", 1, 0, 1)]
     assert [Repetition(k, 6, ids | source).step(three) for k in range(6)] == [2, 2, 3, 3, 4, 4]
     assert [Repetition(k, 6, source).step(three) for k in range(6)] == [0, 0, 0, 1, 1, 1]
     assert Repetition(0, 5, ids).step(three) is None
     assert Repetition(0, 3, ids).step(one) is None
-    assert Repetition(0, 3, ids).step([Text("ids", 1, 0, 3, "length")]) is None
+    assert Repetition(0, 3, ids).step([TokenSpan("ids", 1, 0, 3, "length")]) is None
     assert Repetition(0, 3, frozenset({"mask"})).step(three) is None
     assert ONCE.step([]) is None
 
@@ -64,7 +64,7 @@ def test_exports_for_several_lengths_share_the_parameters() -> None:
     recordings = [model.record({"input_ids": torch.arange(n)[None] % 7}, n) for n in (3, 4, 5)]
     parameters = [[t.value.data for t in r.tape.tensors if t.kind == "parameter"] for r in recordings]
     assert all(a is b for others in parameters[1:] for a, b in zip(parameters[0], others, strict=True))
-    assert recordings[0].kept is recordings[2].kept
+    assert recordings[0].parameter_vertices is recordings[2].parameter_vertices
     twice = {name: 2 * x for name, x in module.state_dict().items()}
     model.load(twice, "twice the weights")
     module.load_state_dict(twice)

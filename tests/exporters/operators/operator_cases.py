@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
-from gradtrace.exporters.onnx_graph.reader import read_graph, run
+from gradtrace.exporters.onnx_graph.reader import read_graph
+from gradtrace.exporters.onnx_graph.run import run
 from gradtrace.exporters.tape.tape import Tape, Value
 
 from ..taped import leaf

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gradtrace.exporters.edges.slots import first_vertex
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.best_table import BestEdges
 from gradtrace.exporters.paths.path_sums import contribution_spread, path_statistics
 from gradtrace.exporters.paths.soft import soft_traces
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 
 from .enumerated import NOTHING, Enumerated, Expected, Ranked, Spread, Statistics, log2
@@ -167,7 +166,7 @@ def entries_of(recording: Recording, entries: dict) -> dict[tuple[int, int], tup
     """By (group, vertex); masses near the end of float64's range are left out."""
     found = {}
     for (group, order), entering in entries.items():
-        first = first_vertex(recording.tape, recording.tape.calls[order])
+        first = recording.tape.calls[order].outputs.start
         assert len(entering.paths) == len(entering.weight) == recording.tape.calls[order].output.data.numel()
         for i in np.flatnonzero(entering.paths > LEAST):
             found[group, first + int(i)] = float(entering.paths[i]), float(entering.weight[i])

@@ -14,7 +14,7 @@ from gradtrace.exporters.edges.blocks import count_edges, edge_blocks, total_edg
 from gradtrace.exporters.edges.conservation import conservation_error
 from gradtrace.exporters.kernels import edges as kernels
 from gradtrace.exporters.kernels import products as product_kernels
-from gradtrace.exporters.paths.sweep import best_edges
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.tape.tape import Tape
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.path_sums import path_statistics
 from gradtrace.exporters.paths.soft import soft_traces
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.tape.tape import Tape, Value
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.path_sums import contribution_spread, path_statistics
 from gradtrace.exporters.paths.soft import soft_traces
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 
 from ..scalar_models import MODELS, Scalars, scalars

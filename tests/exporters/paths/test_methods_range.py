@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gradtrace.exporters.kernels.cpu import CPU
 from gradtrace.exporters.kernels.products import largest_of_rows
-from gradtrace.exporters.paths.best_table import _best_by_logarithm
+from gradtrace.exporters.paths.best_edges import best_edges
+from gradtrace.exporters.paths.best_table import best_by_logarithm
 from gradtrace.exporters.paths.path_sums import contracted_spread, path_statistics
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.tape.tape import Tape, Value
 
@@ -202,7 +203,7 @@ def _check_contraction(case: Case, dtype: type[np.floating]) -> None:
     left, right = case
     right = right.astype(dtype)
     for keep in (1, 2, 3):
-        best = _best_by_logarithm(left, right, largest_of_rows(right), keep)
+        best = best_by_logarithm(CPU, left, right, largest_of_rows(right), keep)
         for x in range(left.shape[1]):
             for y in range(right.shape[1]):
                 sizes = [float(left[z, x]) + log2(float(right[z, y])) for z in range(len(left))]
@@ -215,7 +216,7 @@ def _check_contraction(case: Case, dtype: type[np.floating]) -> None:
 def _check_spread(case: Case) -> None:
     left, right = case[0], np.abs(case[1])
     entropy = np.where(np.isneginf(left), 0.0, 0.5)
-    total, found = contracted_spread(left, entropy, right)
+    total, found = contracted_spread(CPU, left, entropy, right)
     for x in range(left.shape[1]):
         for y in range(right.shape[1]):
             sizes = [float(left[z, x]) + log2(float(right[z, y])) for z in range(len(left))]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradtrace.exporters.paths.sweep import best_edges
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.tape.tape import Tape, Value
 

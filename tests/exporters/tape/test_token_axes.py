@@ -11,8 +11,8 @@ from gradtrace.exporters import lowering as _composites  # noqa: F401  registers
 from gradtrace.exporters import operators as _primitives  # noqa: F401  registers them
 from gradtrace.exporters.onnx_graph.values import Axes
 from gradtrace.exporters.tape.tape import Tape, Value
-from gradtrace.exporters.tape.token_axes import Firsts, axis_names
-from gradtrace.exporters.tape.token_spans import Text, find_texts, symbols
+from gradtrace.exporters.tape.token_axes import TokenOffsets, axis_names
+from gradtrace.exporters.tape.token_spans import TokenSpan, find_token_spans, symbols
 
 FIRST, T = 4, 3
 
@@ -21,7 +21,7 @@ def words(*shape: int, axis: int = 1, first: int = FIRST) -> Value:
     """A tensor whose elements are the numbers of their tokens, along `axis`."""
     numbers = first + torch.arange(shape[axis])
     data = numbers.reshape([-1 if a == axis else 1 for a in range(len(shape))]).expand(shape).clone()
-    return Value(data, firsts=tuple(first if a == axis else None for a in range(len(shape))))
+    return Value(data, token_offsets=tuple(first if a == axis else None for a in range(len(shape))))
 
 
 def ints(*values: int) -> Value:
@@ -29,7 +29,7 @@ def ints(*values: int) -> Value:
 
 
 # operator, inputs, attributes, where the tokens lie in its output
-COPIES: list[tuple[str, list[Value], dict[str, Any], Firsts]] = [
+COPIES: list[tuple[str, list[Value], dict[str, Any], TokenOffsets]] = [
     ("Identity", [words(1, T, 2)], {}, (None, FIRST, None)),
     ("Transpose", [words(1, T, 2)], {"perm": [1, 2, 0]}, (FIRST, None, None)),
     ("Transpose", [words(1, T, 2)], {}, (None, FIRST, None)),
@@ -73,10 +73,10 @@ IDS = [f"{operator}-{i}" for i, (operator, *_) in enumerate(COPIES)]
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes", "wanted"), COPIES, ids=IDS)
-def test_copies(operator: str, inputs: list[Value], attributes: dict[str, Any], wanted: Firsts) -> None:
+def test_copies(operator: str, inputs: list[Value], attributes: dict[str, Any], wanted: TokenOffsets) -> None:
     """An element that is told to be of a token is of that one: its number says so. 0 is padding."""
     output = Tape(torch.float64)(operator, *inputs, **attributes)
-    assert output.firsts == wanted
+    assert output.token_offsets == wanted
     for axis, first in enumerate(wanted):
         if first is not None:
             sizes = [-1 if a == axis else 1 for a in range(output.data.dim())]
@@ -86,7 +86,7 @@ def test_copies(operator: str, inputs: list[Value], attributes: dict[str, Any], 
 
 def test_one_hot() -> None:
     made = Tape(torch.float64)("OneHot", words(1, T), Value(torch.tensor(9)), Value(torch.tensor([0, 1])))
-    assert made.firsts == (None, FIRST, None)
+    assert made.token_offsets == (None, FIRST, None)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_one_hot() -> None:
         ("ReduceSum", [(1, T, 2)], {"noop_with_empty_axes": 1}, (None, FIRST, None)),
     ],
 )
-def test_other_kinds(operator: str, inputs: list[tuple[int, ...]], attributes: Any, wanted: Firsts) -> None:
+def test_other_kinds(operator: str, inputs: list[tuple[int, ...]], attributes: Any, wanted: TokenOffsets) -> None:
     """Inputs of three axes run over tokens along the second one, from FIRST on or what a fourth number says."""
     values = [
         words(*shape[:3], first=shape[3] if len(shape) > 3 else FIRST) if len(shape) > 2 else Value(torch.ones(shape))
@@ -113,7 +113,7 @@ def test_other_kinds(operator: str, inputs: list[tuple[int, ...]], attributes: A
     ]
     for value in values:
         value.data = value.data.double()
-    assert Tape(torch.float64)(operator, *values, **attributes).firsts == wanted
+    assert Tape(torch.float64)(operator, *values, **attributes).token_offsets == wanted
 
 
 def test_queries_and_keys() -> None:
@@ -123,9 +123,9 @@ def test_queries_and_keys() -> None:
         value.data = value.data.double()
     tape = Tape(torch.float64)
     scores = tape("MatMul", query, tape("Transpose", key, perm=[0, 1, 3, 2]))
-    assert scores.firsts == (None, None, T, 0)
-    assert axis_names(scores.firsts, None) == [None, None, "step", "key"]
-    assert axis_names(scores.firsts, 3) == [None, None, "key", "key"]
+    assert scores.token_offsets == (None, None, T, 0)
+    assert axis_names(scores.token_offsets, None) == [None, None, "step", "key"]
+    assert axis_names(scores.token_offsets, 3) == [None, None, "key", "key"]
 
 
 def test_iterations_that_are_stacked() -> None:
@@ -136,9 +136,9 @@ def test_iterations_that_are_stacked() -> None:
         with tape.labelled(step=step):
             states.append(tape("Tanh", Value(torch.ones(1, 2, dtype=torch.float64))))
     rows = [tape("Unsqueeze", state, tape.integers([1])) for state in states]
-    assert tape("Concat", *rows, axis=1).firsts == (None, FIRST, None)
-    assert tape("Concat", *reversed(rows), axis=1).firsts == ()
-    assert tape("Concat", *states, axis=0).firsts == (FIRST, None)
+    assert tape("Concat", *rows, axis=1).token_offsets == (None, FIRST, None)
+    assert tape("Concat", *reversed(rows), axis=1).token_offsets == ()
+    assert tape("Concat", *states, axis=0).token_offsets == (FIRST, None)
 
 
 # The texts of a sample
@@ -160,17 +160,17 @@ DECLARED = {"source": (1, "s"), "ids": (1, "t"), "targets": (1, "t")}
     ],
 )
 def test_texts(shapes: Any, n_tokens: int, first_token: dict[str, int], wanted: list[Any]) -> None:
-    found = find_texts(DECLARED, dict(zip(DECLARED, shapes, strict=True)), n_tokens, first_token)
-    assert found == [Text(*text) for text in wanted]
+    found = find_token_spans(DECLARED, dict(zip(DECLARED, shapes, strict=True)), n_tokens, first_token)
+    assert found == [TokenSpan(*text) for text in wanted]
 
 
 def test_sizes_that_any_length_may_have_go_first() -> None:
     declared: dict[str, Axes] = {"x": (1, 3), "ids": (1, "t")}
-    assert find_texts(declared, {"x": (1, 3), "ids": (1, 3)}, 3, {}) == [Text("ids", 1, 0, 3, "t")]
-    assert find_texts({"x": (1, 3)}, {"x": (1, 3)}, 3, {}) == [Text("x", 1, 0, 3)]
+    assert find_token_spans(declared, {"x": (1, 3), "ids": (1, 3)}, 3, {}) == [TokenSpan("ids", 1, 0, 3, "t")]
+    assert find_token_spans({"x": (1, 3)}, {"x": (1, 3)}, 3, {}) == [TokenSpan("x", 1, 0, 3)]
 
 
 def test_a_symbol_of_two_texts_says_nothing() -> None:
-    source, target = Text("source", 1, 0, 3, "s"), Text("ids", 1, 3, 3, "t")
-    assert symbols([source, target, Text("x", 1, 3, 3)]) == {"s": 0, "t": 3}
-    assert symbols([source, Text("ids", 1, 3, 3, "s")]) == {}
+    source, target = TokenSpan("source", 1, 0, 3, "s"), TokenSpan("ids", 1, 3, 3, "t")
+    assert symbols([source, target, TokenSpan("x", 1, 3, 3)]) == {"s": 0, "t": 3}
+    assert symbols([source, TokenSpan("ids", 1, 3, 3, "s")]) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,17 +18,6 @@ def one_thread() -> None:
     For every test again, because numba's kernels set the number of threads to their own.
     """
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 sentences of one grammar, one per line."""
-    subjects, verbs, objects = ("the cat", "a dog", "the old bird", "no fish"), ("sees", "hears", "likes"), ("me", "us")
-    endings = ("today", "at night", "in the garden", "again", "twice")
-    lines = [f"{' '.join(words)} .".capitalize() for words in itertools.product(subjects, verbs, objects, endings)]
-    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")

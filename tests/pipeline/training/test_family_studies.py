@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.counted import study_edges
-from gradtrace.exporters.paths.sweep import best_edges
 from gradtrace.exporters.recording.parameter_groups import partition
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from gradtrace.exporters.models import Encoded, SampleError
-from gradtrace.exporters.recording.recorder import Recording, fingerprint
+from gradtrace.exporters.recording.fingerprint import fingerprint
+from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump.dump import Settings, dump
 from gradtrace.pipeline.dump.sources import read_samples

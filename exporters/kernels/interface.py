@@ -1,0 +1,182 @@
+"""What a device must be able to compute: the only way in which the rest of gradtrace calls kernels.
+
+The arrays are numpy's. `cpu.py` is one implementation; `exporters.recording` says which one a recording uses.
+
+The table of best edges has, for each of V rows, K places: rank (what the method ranks by, largest first), derivative
+and key. A *key* numbers the edges of a graph in the order in which ties are broken (`edges/order.py`), so that one
+comparison of integers decides a tie and the result does not depend on the order of insertion. NO_EDGE marks an empty
+place.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_EDGE = int(np.iinfo(np.int64).max)
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+
+
+class Places(NamedTuple):
+    """The table of best edges: rank, derivative and key of each place, all V x K."""
+
+    rank: Floats
+    derivative: Floats
+    key: Ints
+
+
+class Kernels(Protocol):
+    """One implementation of all kernels. X x Y sources of a matrix product reach Z targets: `edges.slots.Matrix`."""
+
+    # over lists of edges
+
+    def add_at(self, total: Floats, vertex: Ints, amount: Floats | Ints) -> None:
+        """total[vertex[e]] += amount[e]; a vertex below 0 counts nothing."""
+        ...
+
+    def norms(self, numbers: Floats, first: Ints, size: Ints) -> Floats:
+        """Sum of |.|, sum of squares, largest |.| and zeros of numbers[first[i] : first[i] + size[i]]: N x 4."""
+        ...
+
+    def insert_pairs(
+        self, places: Places, row: Ints, score: Floats, target: Ints, derivative: Floats, key: int, logarithms: bool
+    ) -> None:
+        """Insert E edges, ranked as by `insert_products`; those of row -1, a constant, are none.
+
+        score: of the operator's output elements, of which target[e] is one     key: of an edge to element 0
+        """
+        ...
+
+    def decode_keys(self, key: Ints, base: Ints, size: Ints, first_vertex: Ints) -> NDArray[np.int16]:
+        """Put the target vertex (-1: no edge) in the place of each of E keys; returns the slots, E.
+
+        base, size, first_vertex: of each operator, base ascending
+        """
+        ...
+
+    def contributions(self, target: Ints, derivative: Floats, gradient: Floats, found: Floats) -> None:
+        """found[e] = gradient[target[e]] * derivative[e], 0 where there is no target."""
+        ...
+
+    def edge_rows(
+        self, vertex: Ints, target: Ints, start: Ints, gradient: Floats, derivative: Floats
+    ) -> tuple[Ints, Ints, NDArray[np.int16], Floats]:
+        """The columns src, dst, rank and contribution of the edges of N vertices.
+
+        target, derivative: N x K; start : N + 1, the first row of each vertex, which has one for each of its edges
+        """
+        ...
+
+    def place_edges(
+        self,
+        src: Ints,
+        dst: Ints,
+        derivative: Floats,
+        slot: NDArray[np.int16],
+        cursor: Ints,
+        low: int,
+        slot_number: int,
+        vertex: Ints,
+        first_target: Ints,
+        stride: int,
+        other: Floats,
+        batch: Ints,
+        row: Ints,
+    ) -> None:
+        """Write all edges of N operand elements behind those already written for the same vertices.
+
+        vertex: N, ascending; first_target: N, the target of fan 0; other[batch, row, fan]: derivative
+        cursor: place of the next edge of vertex low + i in src, dst, derivative and slot
+        """
+        ...
+
+    # over matrix products
+
+    def largest_of_rows(self, right: Floats) -> Floats:
+        """The largest |right[z, y]| over y: Z."""
+        ...
+
+    def best_products(self, left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
+        """For every x and y the `keep` best z by |left[z, x] right[z, y]|, the smallest z first among equals.
+
+        left : Z x X, right : Z x Y, largest : Z, that of |right| over y -> X x keep x Y (-1 where Z < keep)
+        """
+        ...
+
+    def mend_underflow(
+        self, left: Floats, scaled: Floats, right: Floats, best_z: NDArray[np.int32], tiny: float
+    ) -> None:
+        """Choose again, by left[z, x] + log2 |right[z, y]|, where `best_products` compared numbers below tiny.
+
+        left : Z x X logarithms; scaled: what was compared, their powers relative to the largest of each column
+        """
+        ...
+
+    def insert_products(
+        self,
+        places: Places,
+        row: Ints,
+        left: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        key_x: Ints,
+        key_z: Ints,
+        distinct: bool,
+        logarithms: bool,
+    ) -> None:
+        """Insert what `best_products` found, ranked by |left * right|, or left + log2 |right| if left is `logarithms`.
+
+        row : X x Y, all `distinct` or not     key_x : X, key_z : Z, whose sum is an edge's key
+        """
+        ...
+
+    def count_best(self, left: Floats, right: Floats) -> tuple[Ints, Floats, Floats]:
+        """How often each target is the best of a source, without an array of the sources.
+
+        left : Z x X, right : Z x Y, the targets of one source in the order in which ties are broken
+        -> paths : X x Z, sources whose largest |left right| is that with z, of those where it is not 0
+           weight : X x Z, the sum of |gradient| of these sources, the gradient being the sum of left right over z
+           norms : X x 4, of all gradients in row x, as `norms`
+        """
+        ...
+
+    # over all paths, in base-2 logarithms; a spread is the logarithm of a sum and the entropy of its terms' shares
+
+    def combine_at(
+        self, log2_sum: Floats, entropy: Floats, vertex: Ints, more_sum: Floats, more_entropy: Floats
+    ) -> None:
+        """Combine the spread of vertex[e] with that of alternative set e, in order; vertex -1, a constant, has none."""
+        ...
+
+    def spread_of_products(
+        self,
+        left: Floats,
+        left_entropy: Floats,
+        right: Floats,
+        log2_sum: Floats,
+        entropy: Floats,
+        chosen: NDArray[np.bool_],
+    ) -> None:
+        """Write the spreads of the chosen (x, y), one z after the other, without scaling.
+
+        left, left_entropy : Z x X spreads; right : Z x Y derivatives; log2_sum, entropy, chosen : X x Y
+        """
+        ...
+
+    def raise_signed(
+        self, positive: Floats, negative: Floats, vertex: Ints, derivative: Floats, up: Floats, down: Floats
+    ) -> None:
+        """Edge e of vertex[e] leads to a target whose largest positive and negative products are up[e] and down[e]."""
+        ...
+
+    def signed_products(self, up: Floats, down: Floats, rising: Floats, falling: Floats) -> tuple[Floats, Floats]:
+        """The largest positive and negative products over z: two X x Y logarithms.
+
+        up, down : Z x X, the targets' own
+        rising, falling : Z x Y, log2 of the positive and of the negative derivatives
+        """
+        ...
