@@ -38,6 +38,16 @@ RESULTS = {
 }
 FROM_BASE = ("sql", "rows", "query", "queries", "close")
 
+# What the kind of an operator says of its edges.
+EDGES = {
+    "elementwise": "each input element to the output element it enters",
+    "copies": "none: an output element *is* the input element it repeats",
+    "reduces": "each input element to the output element it enters",
+    "contracts": "each factor to the products' sums it enters",
+    "composite": "those of the primitives it is made of",
+    "without gradient": "none: integers, booleans and shapes",
+}
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
@@ -245,7 +255,7 @@ def parameter(given: inspect.Parameter) -> str:
 
 def code(text: str) -> str:
     """A block of Python."""
-    return f"```python\n{text}\n```"
+    return f"```py\n{text}\n```"
 
 
 _ELSEWHERE = re.compile(r"; see `(queries\.[\w.]+)`(?=\.)")
@@ -295,35 +305,49 @@ def block(paragraph: str) -> str:
     return "\n".join([*shown[:1], *([""] if len(shown) > 1 and shown[0] else []), *shown[1:]]).strip()
 
 
-# architecture.md
+# architecture.md and operators.md: written by hand but for one table
 
 
-def rooms() -> str:
+def with_table(name: str, made: str) -> str:
+    """A page as it is, with the table between its two marks made anew."""
+    text = (DOCS / name).read_text(encoding="utf-8")
+    marks = re.compile(r"(<!-- made by docs/generate.py: .*? -->\n).*?(?=<!-- end -->)", re.S)
+    return marks.sub(lambda mark: f"{mark[1]}\n{made}\n\n", text)
+
+
+def architecture() -> str:
     """Every package of the three folders with the first paragraph of its docstring."""
-    found = sorted(
-        path.parent for folder in ("exporters", "queries", "pipeline") for path in ROOT.glob(f"{folder}/**/__init__.py")
-    )
-    return table(
-        ("folder", "what happens in it"), [(f"`{path.relative_to(ROOT)}/`", first_paragraph(path)) for path in found]
-    )
+    tops = ("exporters", "queries", "pipeline")
+    folders = [init.parent.relative_to(ROOT) for top in tops for init in sorted(ROOT.glob(f"{top}/**/__init__.py"))]
+    rows = [(f"`{folder}/`", first_paragraph(ROOT / folder)) for folder in sorted(folders)]
+    return with_table("architecture.md", table(("folder", "what happens in it"), rows))
 
 
 def first_paragraph(folder: Path) -> str:
+    """What a package says it is."""
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
     return prose(" ".join(text.split("\n\n")[0].split("\n")))
 
 
-def architecture() -> str:
-    """The page as it is, with its table of rooms made anew."""
-    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    return re.sub(
-        r"(<!-- rooms: .*? -->\n).*?(?=<!-- end of the rooms -->)", lambda m: f"{m[1]}\n{rooms()}\n\n", text, flags=re.S
-    )
+def operators() -> str:
+    """Every operator that can be run, under its kind."""
+    from gradtrace.exporters.onnx_graph import reader
+    from gradtrace.exporters.operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT
+
+    assert reader  # importing it registers every operator
+    kinds: dict[str, list[str]] = {kind: [] for kind in EDGES}
+    for primitive in PRIMITIVES.values():
+        kinds[primitive.kind].append(primitive.name)
+    kinds["composite"] += COMPOSITES
+    kinds["without gradient"] += WITHOUT_GRADIENT
+    rows = [(kind, EDGES[kind], ", ".join(sorted(names))) for kind, names in kinds.items()]
+    return with_table("operators.md", table(("kind", "edges", "operators"), rows))
 
 
 PAGES: dict[str, Callable[[], str]] = {
     "architecture.md": architecture,
     "commands.md": commands,
+    "operators.md": operators,
     "python.md": python,
     "queries.md": queries,
     "store.md": store,
