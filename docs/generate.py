@@ -78,7 +78,8 @@ def commands() -> str:
 
 def section(title: str, command: Any) -> str:
     """One command."""
-    said, examples = [], []
+    said: list[str] = []
+    examples: list[str] = []
     for paragraph in inspect.cleandoc(command.help).split("\n\n"):
         example = paragraph.removeprefix("Example: ")
         (said if example == paragraph else examples).append(example)
@@ -247,7 +248,7 @@ def signature(found: Callable[..., Any], name: str, skip: int = 0) -> str:
 
 def parameter(given: inspect.Parameter) -> str:
     """One parameter with its type and default, as one writes it."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(given.kind, "")
+    stars = "*" if given.kind is given.VAR_POSITIONAL else "**" if given.kind is given.VAR_KEYWORD else ""
     of = getattr(given.annotation, "__forward_arg__", given.annotation)
     value = "" if given.default is given.empty else f" = {given.default!r}".replace("<factory>", "...")
     return f"{stars}{given.name}: {of}{value}"
