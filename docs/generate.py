@@ -27,16 +27,25 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 NOTE = "<!-- Made by docs/generate.py (make docs): change the code, not this page. -->"
 
-# What the methods of a store return, and the methods that it has from its base; the others are for gradtrace itself.
+# What the public functions and the methods of a store return.
 RESULTS = {
-    "TracedPath": "paths.trace.Path",
-    "Paths": "paths.path_list.Paths",
-    "PathStatistics": "paths.statistics.PathStatistics",
-    "Comparison": "importance.comparison.Comparison",
-    "Check": "verify.verify.Check",
-    "Query": "database.library.Query",
+    "TracedPath": "queries.paths.trace.Path",
+    "Paths": "queries.paths.path_list.Paths",
+    "PathStatistics": "queries.paths.statistics.PathStatistics",
+    "Comparison": "queries.importance.comparison.Comparison",
+    "Check": "queries.verify.verify.Check",
+    "Query": "queries.database.library.Query",
+    "Dumped": "pipeline.api.Dumped",
+    "Recording": "exporters.recording.recorder.Recording",
 }
+# What arguments may be, by the modules that say so.
+ALIASES = {
+    "pipeline/api.py": ("Model", "Inputs", "SampleSource", "Encoder"),
+    "queries/importance/comparison.py": ("Between",),
+}
+# Methods for everybody, that a store has from its base and that a recording has; the others are for gradtrace itself.
 FROM_BASE = ("sql", "rows", "query", "queries", "close")
+OF_RECORDING = ("value", "gradient", "is_finite")
 
 # What the kind of an operator says of its edges.
 EDGES = {
@@ -190,10 +199,20 @@ def python() -> str:
     parts = [
         "What `import gradtrace as gt` gives. The package has types, and each of its errors is a `GradtraceError`.",
         *(of_name(public[name], name) for name in sorted(public, key=lambda name: _rank(public[name]))),
-        "## What the methods of a store return",
-        *(of_name(_find(f"queries.{path}"), name, level=3) for name, path in RESULTS.items()),
+        "## What arguments may be",
+        code("\n".join(alias(ROOT / path, name) for path, names in ALIASES.items() for name in names)),
+        "## What these return",
+        *(of_name(_find(path), name, level=3) for name, path in RESULTS.items()),
     ]
     return page("Python", *parts)
+
+
+def alias(module: Path, name: str) -> str:
+    """The line of a module that says what a name stands for."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.unparse(node)
+    raise LookupError(f"{module} defines no {name}")
 
 
 def _rank(found: Any) -> int:
@@ -215,7 +234,7 @@ def of_name(found: Any, name: str, level: int = 2) -> str:
     if issubclass(found, Exception):
         assert found.__base__ is not None
         return f"{heading}\n\n{code(f'class {name}({found.__base__.__name__})')}\n\n{doc(found)}"
-    made = [] if name == "Store" else [code(signature(found, name))]
+    made = [] if name in ("Store", "Recording") else [code(signature(found, name))]
     return "\n\n".join([heading, *made, doc(found), *methods(found, name)])
 
 
@@ -223,7 +242,7 @@ def methods(found: type, name: str) -> Iterator[str]:
     """The public methods and properties of a class; of a store, those of its base that are for everybody."""
     there = {key: inspect.getattr_static(found, key) for key in FROM_BASE if name == "Store"}
     for key, member in (vars(found) | there).items():
-        if key.startswith("_") or key in getattr(found, "__annotations__", {}):
+        if key.startswith("_") or key in found.__annotations__ or (name == "Recording" and key not in OF_RECORDING):
             continue
         if inspect.isfunction(member):
             yield f"{code(signature(member, f'{name.lower()}.{key}', skip=1))}\n\n{doc(member)}"
@@ -250,7 +269,7 @@ def parameter(given: inspect.Parameter) -> str:
     """One parameter with its type and default, as one writes it."""
     stars = "*" if given.kind is given.VAR_POSITIONAL else "**" if given.kind is given.VAR_KEYWORD else ""
     of = getattr(given.annotation, "__forward_arg__", given.annotation)
-    value = "" if given.default is given.empty else f" = {given.default!r}".replace("<factory>", "...")
+    value = "" if given.default is given.empty else f" = {re.sub('<.*>', '...', repr(given.default))}"
     return f"{stars}{given.name}: {of}{value}"
 
 
@@ -260,6 +279,7 @@ def code(text: str) -> str:
 
 
 _ELSEWHERE = re.compile(r"; see `(queries\.[\w.]+)`(?=\.)")
+_FACTS = re.compile(r"(?<=\S) {3,}(?=\w+(?:, \w+)*: )")  # several in one line
 _ITEM = re.compile(r"(\w+(?:, \w+)*): +(.*)")
 
 
@@ -288,7 +308,7 @@ def referred(module: Any, name: str) -> Iterator[str]:
 
 def block(paragraph: str) -> str:
     """A paragraph, whose lines `name: text` become a list if no other line goes on in the middle of a sentence."""
-    lines = paragraph.split("\n")
+    lines = [fact for line in paragraph.split("\n") for fact in _FACTS.split(line)]
     first = next((i for i, line in enumerate(lines) if _ITEM.fullmatch(line)), len(lines))
     if any(line[0].islower() and not _ITEM.fullmatch(line) for line in lines[first:]):
         return paragraph
@@ -296,7 +316,8 @@ def block(paragraph: str) -> str:
     for line in lines[first:]:
         item = _ITEM.fullmatch(line)
         if item is not None:
-            shown.append(f"- `{item[1]}`: {item[2]}")
+            names = ", ".join(f"`{name}`" for name in item[1].split(", "))
+            shown.append(f"- {names}: {item[2]}")
         elif line.startswith("    "):
             shown[-1] += f" {line.strip()}"
         elif shown[-1].startswith("- "):

@@ -12,7 +12,8 @@ from ..exporters.store.annotate import annotate, save_model
 from ..exporters.store.settings import Settings
 from ..queries import Store, open_store
 from .dump.dump import dump, first_recording
-from .dump.sources import open_model, read_samples
+from .dump.models import open_model
+from .dump.samples import read_samples
 from .output import print_rows
 from .progress import progress
 from .training import training

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from gradtrace.pipeline.cli import app
 from gradtrace.pipeline.demo import N_SAMPLES
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import open_model, read_samples
+from gradtrace.pipeline.dump.models import open_model
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.queries import Store, open_store
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +85,16 @@ def test_the_model_of_ones_own_can_be_dumped(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     with open_store(tmp_path / "store") as opened:
         assert opened.trace("gru.weight_hh_l0[2,1]", sample=1).end in ("loss", "dead")
+
+
+def test_the_same_from_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_model.py").write_text(next(b for b in blocks("python") if "def build" in b))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(next(b for b in blocks("python") if "gt.dump" in b), {})
+    assert "greedy path of gru.weight_hh_l0[2,1], sample 1" in capsys.readouterr().out
 
 
 def test_its_links_exist() -> None:

@@ -133,7 +133,7 @@ class _Reader:
         constants: dict[str, Tensor] = {}
         modules: list[str] = []
         for node in proto.node:
-            module = _module(node, module)
+            module = module_of(node, module)
             modules.append(module)
             if node.op_type == "Constant":
                 constants[node.output[0]] = constant_of(node, self._dtype, self._base)
@@ -192,7 +192,7 @@ def _with_roles(nodes: list[OnnxNode], dataflow: Dataflow) -> list[OnnxNode]:
     ]
 
 
-def _module(node: onnx.NodeProto, before: str) -> str:
+def module_of(node: onnx.NodeProto, before: str) -> str:
     """The module path torch wrote, [..., module, function], or that of a name like /encoder/layer.0/MatMul.
 
     A node with neither belongs to the module before it.

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...queries.errors import nearest
 from ..kernels.cpu import CPU
 from ..kernels.interface import Kernels
 from ..models import ModelError
@@ -61,6 +62,30 @@ class Recording:
     def vertex_tensors(self) -> list[tuple[int, TapeTensor]]:
         """The tensors whose elements are vertices, by number, in the order of their vertices."""
         return [(i, t) for i, t in enumerate(self.tape.tensors) if t.first_vertex is not None]
+
+    def value(self, name: str) -> Floats:
+        """The values of a tensor, in its shape. `name`: as in the state_dict, or of an operator's output in the export.
+
+        Raises ModelError, naming the nearest tensors, when no tensor with vertices has that name.
+        """
+        tensor = self._tensor(name)
+        found: Floats = tensor.value.data.detach().numpy()
+        return found
+
+    def gradient(self, name: str) -> Floats:
+        """The gradients of the loss with respect to a tensor, in its shape. See `value` for names and errors."""
+        tensor = self._tensor(name)
+        if tensor.kind == "parameter" and not self.has_parameter_gradients:
+            raise ModelError(f"{name} is a parameter, and this recording was made without parameters' gradients")
+        assert tensor.first_vertex is not None
+        found = self.gradients[tensor.first_vertex : tensor.first_vertex + tensor.size]
+        return found.reshape(tuple(tensor.value.shape))
+
+    def _tensor(self, name: str) -> TapeTensor:
+        tensors = {tensor.name: tensor for _, tensor in self.vertex_tensors()}
+        if name not in tensors:
+            raise ModelError(f"the recording has no tensor {name!r}.{nearest(name, list(tensors))}")
+        return tensors[name]
 
     def are_parameters(self, vertices: Tensor) -> bool:
         """Whether every element is a parameter, none a constant or an activation."""

@@ -14,6 +14,7 @@ import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
+from ...queries.errors import first_line
 from ..models import ModelError, SampleError
 from ..onnx_graph.reader import read_graph
 from ..torch_export.altered_gradients import altered_gradients, as_sample_error
@@ -167,14 +168,14 @@ class TorchModel:
                 output.reshape(()), list(parameters.values()), allow_unused=True, materialize_grads=True
             )
         except Exception as error:  # such as an activation changed in place, or a backward of the user's own
-            raise ModelError(f"torch's own backward of this model failed: {_first_line(error)}") from error
+            raise ModelError(f"torch's own backward of this model failed: {first_line(error)}") from error
         return float(output.detach()), dict(zip(parameters, found, strict=True))
 
     def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         try:
             output = self._module(**inputs)
         except Exception as error:  # whatever a user's model raises
-            raise SampleError(f"the model's forward failed on this sample: {_first_line(error)}") from error
+            raise SampleError(f"the model's forward failed on this sample: {first_line(error)}") from error
         return check_scalar(output)
 
     def _compared(
@@ -267,10 +268,6 @@ class OnnxModel:
     def fingerprint(self) -> str:
         """See TracedModel."""
         return _fingerprint(self.model, self._recorder.graph.parameters)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _fingerprint(model: onnx.ModelProto, tensors: Mapping[str, Tensor]) -> str:

@@ -7,7 +7,6 @@ atomically. Whatever the manifest does not name is the rest of an interrupted du
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from ...queries.errors import StoreError, first_line
 from ...queries.manifest import (
@@ -47,6 +47,7 @@ _WRITERS = 2
 _AHEAD = 384 << 20  # bytes of rows that may wait to be written while the next are computed
 _TO_DISK = 32 << 20  # bytes of a file that are sent to the disk at once: sent all at the end, they are waited for
 _LOCK = ".lock"
+_PATIENCE = 1.0  # seconds: a dump that has just ended takes its lock file away, which another may have opened
 _BEFORE_MANIFEST = (_LOCK, f".{MANIFEST}{TEMPORARY}")  # all that a dump killed at its very beginning leaves
 
 
@@ -68,10 +69,9 @@ class StoreWriter:
             raise StoreError(f"{self.folder} is not empty and holds no graph store. Choose another folder for --out.")
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            lock = held.enter_context((self.folder / _LOCK).open("wb"))
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                held.enter_context(FileLock(self.folder / _LOCK, timeout=_PATIENCE))
+            except Timeout as error:
                 raise StoreError(
                     f"another dump is writing {self.folder}. Wait for it, or choose another folder."
                 ) from error
@@ -256,7 +256,7 @@ class _Part:
             self._writer = pq.ParquetWriter(self._file, self._schema, **_encoding(self._table, self._schema))
         self._writer.write_table(rows.cast(self._schema), row_group_size=self._row_group)
         if self._file.tell() - self.bytes > _TO_DISK:
-            self._to_disk(os.fdatasync)
+            self._to_disk()
 
     def close(self) -> None:
         """Write the end of the file and see it on the disk."""
@@ -264,12 +264,12 @@ class _Part:
             return
         if self._writer is not None:
             self._writer.close()
-        self._to_disk(os.fsync)
+        self._to_disk()
         self._file.close()
 
-    def _to_disk(self, sync: Callable[[int], None]) -> None:
+    def _to_disk(self) -> None:
         self._file.flush()
-        sync(self._file.fileno())
+        os.fsync(self._file.fileno())
         self.bytes = self._file.tell()
 
     def discard(self) -> None:
@@ -317,6 +317,9 @@ def _encoding(table: str, schema: pa.Schema) -> dict[str, object]:
 
 
 def _sync_folder(folder: Path) -> None:
+    """See the names in a folder on the disk, where folders can be opened."""
+    if os.name != "posix":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -30,7 +30,7 @@ from ...exporters.store.writer import ROW_GROUP, WHOLE_SAMPLE, ShardWriter, Stor
 from ...queries.manifest import MODEL, Manifest, Shard
 from ...queries.schema import INVALID, NON_FINITE, OK, table_schema
 from .checkpoints import AtCheckpoints, Checkpoint
-from .sources import Sample, Samples
+from .samples import Sample, Samples
 
 
 @dataclass

@@ -12,7 +12,7 @@ from ...exporters.models import SampleError
 from ...exporters.recording.traced_model import TracedModel
 from ...exporters.store.settings import SHARD_SIZE, Settings
 from .dump import dump
-from .sources import Sample, Samples
+from .samples import Sample, Samples
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from ..training.runs import find_checkpoint, is_run
 from ..zoo import LOSS
 from .checkpoints import AtCheckpoints, Checkpoint
 from .dump import first_recording
-from .sources import Samples, open_model, read_samples
+from .models import open_model
+from .samples import Samples, read_samples
 
 if TYPE_CHECKING:
     from ...queries.database.reader import StoreReader

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...exporters.models import ModelError, SampleError
+from ...exporters.models import Encoded, ModelError, SampleError
 from ...exporters.recording.traced_model import TracedModel
 from ..training.runs import HELD_OUT, find_checkpoint, find_checkpoints, is_run
 from ..zoo import LOSS
 from .checkpoints import Checkpoint
-from .sources import Samples, open_model, read_samples
+from .models import OpenedModel, open_model
+from .samples import Samples, read_samples
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,17 @@ class StudySource:
 
     def open(self) -> OpenedStudy:
         """Open model and samples. Raises ModelError and SampleError for what cannot be used."""
-        checkpoints = self._checkpoints()
-        opened = open_model(self.model, self.dtype, self.checkpoint, self.objective)
-        samples = read_samples(self._samples(), opened.encode, self.limit, self.shuffle)
-        return OpenedStudy(opened.traced, checkpoints, samples)
+        checkpoints = self.taken_checkpoints()
+        opened = self.open_model()
+        return OpenedStudy(opened.traced, checkpoints, self.open_samples(opened.encode))
+
+    def open_model(self) -> OpenedModel:
+        """The model alone."""
+        return open_model(self.model, self.dtype, self.checkpoint, self.objective)
+
+    def open_samples(self, encode: Callable[[str], Encoded] | None) -> Samples:
+        """The samples alone. encode: the model's encoder, if it has one."""
+        return read_samples(self._samples(), encode, self.limit, self.shuffle)
 
     def _samples(self) -> Path:
         if self.samples is not None:
@@ -57,7 +65,8 @@ class StudySource:
             raise SampleError("give --samples FILE; only a training run brings samples along, and only for its loss")
         return held_out
 
-    def _checkpoints(self) -> list[Checkpoint]:
+    def taken_checkpoints(self) -> list[Checkpoint]:
+        """Those whose weights the model takes in turn; none for a model that has no name for its own."""
         run = Path(self.model)
         if self.checkpoints is not None:
             if self.checkpoint is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradtrace.exporters.models import Encoded, ModelError, SampleError, Traceable
+    from gradtrace.pipeline.api import dump, export, record
     from gradtrace.queries.errors import GradtraceError, StoreError
     from gradtrace.queries.store import Store, compare, open_store
 
@@ -25,7 +26,10 @@ _HOME = {
     "StoreError": "queries.errors",
     "Traceable": "exporters.models",
     "compare": "queries.store",
+    "dump": "pipeline.api",
+    "export": "pipeline.api",
     "open_store": "queries.store",
+    "record": "pipeline.api",
 }
 
 __all__ = [
@@ -38,7 +42,10 @@ __all__ = [
     "Traceable",
     "__version__",
     "compare",
+    "dump",
+    "export",
     "open_store",
+    "record",
 ]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..database.names import nearest
-from ..errors import StoreError
+from ..errors import StoreError, nearest
 
 _FOLDER = Path(__file__).parents[2] / "data" / "components"  # in the repository and installed alike
 

@@ -19,7 +19,7 @@ from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.corpora.corpora import load_corpus
 from gradtrace.pipeline.corpora.vocabulary import build_vocabularies
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import Sample, Samples
+from gradtrace.pipeline.dump.samples import Sample, Samples
 from gradtrace.pipeline.zoo import family, family_names, make_hyperparameters
 
 CORPORA = {"language modelling": "agreement", "translation": "translation", "classification": "opinions"}

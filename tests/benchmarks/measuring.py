@@ -26,7 +26,7 @@ from gradtrace.exporters.store.settings import Settings
 from gradtrace.exporters.store.tables import index_graph
 from gradtrace.pipeline.dump.checkpoints import AtCheckpoints
 from gradtrace.pipeline.dump.dump import Study
-from gradtrace.pipeline.dump.sources import Sample, Samples
+from gradtrace.pipeline.dump.samples import Sample, Samples
 from gradtrace.pipeline.zoo import family, make_hyperparameters
 
 STATUS = Path("/proc/self/status")

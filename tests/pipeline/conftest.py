@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, open_model, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel, open_model
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 
 from .studies import MODELS, SENTENCES, write_lines
 

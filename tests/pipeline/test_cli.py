@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradtrace.exporters.store.annotate import COMPONENT
-from gradtrace.pipeline.dump.sources import open_traceable
+from gradtrace.pipeline.dump.models import open_traceable
 from gradtrace.queries.schema import COLUMNS
 
 from .studies import Ran, assert_one_line_error, fingerprints, gradtrace, rows, write_lines

@@ -12,7 +12,7 @@ import torch
 from gradtrace.exporters.models import Encoded
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import Sample, Samples
+from gradtrace.pipeline.dump.samples import Sample, Samples
 from gradtrace.queries import Store, open_store
 
 from ...oracle import Edge

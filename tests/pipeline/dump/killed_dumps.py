@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, open_model, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel, open_model
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 
 
 def main(model: str, samples_file: str, folder: str, step: str) -> None:

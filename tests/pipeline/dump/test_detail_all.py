@@ -12,7 +12,8 @@ from gradtrace.exporters.models import Encoded
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump import dump as dumping
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, open_model, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel, open_model
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.queries import open_store
 from gradtrace.queries.manifest import read_manifest
 
@@ -173,7 +174,7 @@ class _LanguageModel(nn.Module):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bytes_for_each_edge(tmp_path: Path, dtype: torch.dtype) -> None:
-    from gradtrace.pipeline.dump.sources import Sample
+    from gradtrace.pipeline.dump.samples import Sample
 
     torch.manual_seed(0)
     ids = torch.randint(500, (1, 16))

@@ -12,7 +12,8 @@ import pytest
 from gradtrace.exporters.store.settings import Settings
 from gradtrace.pipeline.dump.dump import Local, MadeShard, Study, Task, dump, first_recording
 from gradtrace.pipeline.dump.engine_ray import EngineError, Order, RayEngine, _cores_each, _make
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.pipeline.dump.study import StudySource
 from gradtrace.queries import StoreError
 from gradtrace.queries.manifest import read_manifest

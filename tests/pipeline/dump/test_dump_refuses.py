@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.queries import StoreError
 from gradtrace.queries.manifest import MANIFEST
 
@@ -43,7 +44,7 @@ def test_another_model(lstm: OpenedModel, sentences: Samples, rnn_store: Path) -
 
 def test_another_checkpoint(models_file: Path, sentences: Samples, rnn_store: Path) -> None:
     """One number of one parameter differs."""
-    from gradtrace.pipeline.dump.sources import open_model
+    from gradtrace.pipeline.dump.models import open_model
 
     other = open_model(f"{models_file}:rnn", "float32")
     with torch.no_grad():

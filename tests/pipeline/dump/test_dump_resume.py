@@ -20,7 +20,8 @@ import pytest
 
 from gradtrace.exporters.store.writer import ShardWriter
 from gradtrace.pipeline.dump.dump import Settings, Summary, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.queries import StoreError, open_store
 from gradtrace.queries.manifest import MANIFEST, read_manifest
 
@@ -172,7 +173,7 @@ def test_the_first_sample_of_another_shape_than_the_lost_ones(
     models_file: Path, rnn: OpenedModel, in_memory: Path
 ) -> None:
     """A continued dump exports again, with other shapes known: the graphs keep their numbers."""
-    from gradtrace.pipeline.dump.sources import open_model
+    from gradtrace.pipeline.dump.models import open_model
 
     path = write_lines(in_memory / "s.txt", "", "dog", "the cat sees me", "", "a bird", "the dog likes us", "a cat")
     samples = read_samples(path, rnn.encode)

@@ -8,7 +8,8 @@ import pytest
 
 from gradtrace.exporters.store.settings import Settings
 from gradtrace.pipeline.dump.dump import dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Sample, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel
+from gradtrace.pipeline.dump.samples import Sample, read_samples
 
 from ..studies import SENTENCES, assert_one_line_error, assert_same_tables, gradtrace, rows, write_lines
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples
+from gradtrace.pipeline.dump.models import OpenedModel
+from gradtrace.pipeline.dump.samples import Samples
 from gradtrace.queries import Store, StoreError, open_store
 
 PAIRS = (("greedy", "product"), ("greedy", "soft"), ("product", "soft"))

@@ -13,7 +13,8 @@ import torch
 
 from gradtrace.exporters.models import ModelError, SampleError
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import open_model, open_traceable, read_samples
+from gradtrace.pipeline.dump.models import open_model, open_traceable
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.queries import Store, open_store
 
 from ..studies import assert_one_line_error, gradtrace, rows, write_lines
@@ -132,7 +133,7 @@ def test_steps_carry_their_words(tmp_path: Path) -> None:
         ("missing", (f"{FILE} has no function 'missing'; it has encode, ",)),
         ("not_callable", (f"{FILE} has no function 'not_callable'",)),
         ("raising", (f"{FILE}:raising failed: KeyError: 'weights' (models_of_users.py, line ",)),
-        ("returning_a_module", ("returned Linear; an exporters.Traceable(model, encode) is wanted",)),
+        ("returning_a_module", ("returned Linear; a gradtrace.Traceable(model, encode) is wanted",)),
         ("encode", (f"{FILE}:encode failed: TypeError: encode() missing 1 required positional argument",)),
     ],
 )

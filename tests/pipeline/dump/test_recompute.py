@@ -14,8 +14,9 @@ import pytest
 
 from gradtrace.pipeline.dump.checkpoints import Checkpoint
 from gradtrace.pipeline.dump.dump import Settings, dump
+from gradtrace.pipeline.dump.models import OpenedModel
 from gradtrace.pipeline.dump.recompute import recorded_edges
-from gradtrace.pipeline.dump.sources import OpenedModel, Samples, read_samples
+from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.queries import Store, StoreError, open_store
 from gradtrace.queries.database.names import find_vertex
 from gradtrace.queries.paths.path_list import Paths

@@ -9,7 +9,8 @@ import pytest
 
 from gradtrace.exporters.models import SampleError
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.queries import open_store
 
 from ..studies import Ran, gradtrace, rows, write_lines

@@ -12,7 +12,8 @@ import pytest
 
 from gradtrace.exporters.models import SampleError
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import OpenedModel, open_model, read_samples
+from gradtrace.pipeline.dump.models import OpenedModel, open_model
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.queries import open_store
 
 from ..studies import Ran, assert_one_line_error, assert_same_tables, gradtrace, rows, write_lines
@@ -118,8 +119,8 @@ build_strict, build_by_dict, build_out_of_range, build_sometimes_none, build_som
             "out_of_range",
             "operator Gather 'embedding' in module 'embedding': index 99 is out of range for an axis of size 19",
         ),
-        ("sometimes_none", "the encoder returned something else than exporters.Encoded(inputs: dict of tensors)"),
-        ("sometimes_lists", "the encoder returned something else than exporters.Encoded(inputs: dict of tensors)"),
+        ("sometimes_none", "the encoder returned something else than gradtrace.Encoded(inputs: dict of tensors)"),
+        ("sometimes_lists", "the encoder returned something else than gradtrace.Encoded(inputs: dict of tensors)"),
     ],
 )
 def test_an_encoder_that_fails(models_file: Path, good_store: Path, tmp_path: Path, encoder: str, message: str) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gradtrace.pipeline.dump.checkpoints import Checkpoint
 from gradtrace.pipeline.dump.dump import Settings, dump
+from gradtrace.pipeline.dump.models import open_model
 from gradtrace.pipeline.dump.recompute import recorded_edges
-from gradtrace.pipeline.dump.sources import open_model, read_samples
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.pipeline.training.runs import checkpoint_path, checkpoint_steps
 from gradtrace.pipeline.training.training import Run
 from gradtrace.queries import open_store

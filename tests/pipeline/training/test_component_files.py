@@ -12,7 +12,7 @@ from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.corpora.corpora import load_corpus
 from gradtrace.pipeline.corpora.vocabulary import build_vocabularies
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import read_samples
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.pipeline.zoo import family, make_hyperparameters
 from gradtrace.queries import open_store
 

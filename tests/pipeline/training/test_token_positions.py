@@ -23,7 +23,7 @@ from gradtrace.exporters.recording.fingerprint import fingerprint
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump.dump import Settings, dump
-from gradtrace.pipeline.dump.sources import read_samples
+from gradtrace.pipeline.dump.samples import read_samples
 from gradtrace.queries import Store, open_store
 
 from .families import CASES, Trial, trial

@@ -1,16 +1,11 @@
-"""What MODEL and --samples mean on the command line: which model to open, which lines to encode for it."""
+"""Samples: the lines of a file, or inputs made in Python, each with its text and labels if it has any."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import inspect
 import json
-import sys
-import traceback
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...exporters.models import Encoded, ModelError, SampleError, Traceable
-from ...exporters.recording.traced_model import OnnxModel, TorchModel, TracedModel
-from ...queries.errors import first_line
-from ..training.runs import is_run, load_run
-from ..zoo import LOSS
-from .hugging_face import PREFIX, open_hugging_face
+from ...exporters.models import Encoded, SampleError
+from .models import user_code
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# what a sample may say of itself beside its inputs; a tensor of such a name is an input
 _RESERVED = ("text", "tokens", "first_token", "labels")
+
+Inputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,92 +39,6 @@ class Samples:
     source: str
     fingerprint: str
     samples: list[Sample]
-
-
-@dataclass(frozen=True)
-class OpenedModel:
-    """A model to record with, and its encoder from text (None for an .onnx file)."""
-
-    traced: TracedModel
-    encode: Callable[[str], Encoded] | None
-
-
-def open_model(model: str, dtype: str, checkpoint: str | None = None, objective: str = LOSS) -> OpenedModel:
-    """Open MODEL: a training run's folder, `file.py:factory`, `hf:FOLDER`, or an .onnx file; ModelError for others.
-
-    objective: what a training run's model is traced for (see `pipeline.zoo`)
-    """
-    torch_dtype = DTYPES[dtype]
-    path = Path(model)
-    if path.suffix == ".onnx":
-        if not path.is_file():
-            raise ModelError(f"{path} does not exist")
-        return OpenedModel(OnnxModel(path, torch_dtype), None)
-    traceable = open_traceable(model, checkpoint, objective)
-    return OpenedModel(TorchModel(traceable.model, torch_dtype, traceable.name), traceable.encode)
-
-
-def open_traceable(model: str, checkpoint: str | None = None, objective: str = LOSS) -> Traceable:
-    """A torch model: a training run's folder, `hf:` and a folder of transformers, or `file.py:factory`."""
-    if is_run(Path(model)):
-        return load_run(Path(model), checkpoint, objective)
-    if objective != LOSS:
-        raise ModelError(
-            f"--objective {objective} is for training runs; a model of your own returns the scalar it wants traced"
-        )
-    if model.startswith(PREFIX):
-        return open_hugging_face(Path(model.removeprefix(PREFIX)))
-    file, separator, factory = model.rpartition(":")
-    if separator and file.endswith(".py"):
-        return _from_file(Path(file), factory, checkpoint)
-    raise ModelError(
-        f"MODEL {model!r} is not a training run's folder, file.py:factory, hf:FOLDER, or an .onnx file. "
-        "Make a run with `gradtrace train lstm_lm --out RUN`, or see 'Your own model' in the README."
-    )
-
-
-def _from_file(path: Path, factory: str, checkpoint: str | None) -> Traceable:
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist")
-    # A private name, and the folder first on the path, as for a script: the modules beside it are the ones it means.
-    name = f"_gradtrace_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    folder = str(path.resolve().parent)
-    if sys.path[0] != folder:
-        sys.path.insert(0, folder)
-    with _user_code(f"{path} cannot be imported", ModelError):
-        spec.loader.exec_module(module)
-    build = getattr(module, factory, None)
-    if not callable(build):
-        names = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == name]
-        raise ModelError(f"{path} has no function {factory!r}; it has {', '.join(names) or 'none'}")
-    if checkpoint is not None and not inspect.signature(build).parameters:
-        raise ModelError(f"--checkpoint was given, but {path}:{factory} takes no argument for it")
-    with _user_code(f"{path}:{factory} failed", ModelError):
-        traceable = build() if checkpoint is None else build(Path(checkpoint))
-    if not isinstance(traceable, Traceable):
-        raise ModelError(
-            f"{path}:{factory} returned {type(traceable).__name__}; an exporters.Traceable(model, encode) is wanted"
-        )
-    return traceable
-
-
-@contextmanager
-def _user_code(what: str, wrong: type[ModelError] | type[SampleError]) -> Iterator[None]:
-    """Turn whatever a user's code raises into one line that says where."""
-    try:
-        yield
-    except (ModelError, SampleError):
-        raise
-    except Exception as error:
-        *_, last = traceback.extract_tb(error.__traceback__)
-        kind, reason = type(error).__name__, first_line(error)
-        said = kind if reason == kind else f"{kind}: {reason}"
-        raise wrong(f"{what}: {said} ({Path(last.filename).name}, line {last.lineno})") from error
 
 
 def read_samples(
@@ -159,11 +66,14 @@ def read_samples(
         samples = [_from_line(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
     if not samples:
         raise SampleError(f"samples file {path} is empty")
+    return _chosen(path.name, hashlib.sha256(path.read_bytes()).hexdigest()[:32], samples, limit, shuffle)
+
+
+def _chosen(source: str, digest: str, samples: list[Sample], limit: int | None, shuffle: int | None) -> Samples:
     order = range(len(samples)) if shuffle is None else _shuffled(len(samples), shuffle)
     chosen = [samples[i] for i in order[:limit]]
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     seeded = "" if shuffle is None else f"-shuffled-{shuffle}"
-    return Samples(path.name, f"{digest}-{len(chosen)}{seeded}", chosen)
+    return Samples(source, f"{digest}-{len(chosen)}{seeded}", chosen)
 
 
 def _shuffled(n: int, seed: int) -> Sequence[int]:
@@ -189,10 +99,10 @@ def _from_line(path: Path, number: int, line: str, encode: Callable[[str], Encod
 
 
 def _encode_text(where: str, text: str, encode: Callable[[str], Encoded]) -> Encoded:
-    with _user_code(f"{where}: the encoder failed", SampleError):
+    with user_code(f"{where}: the encoder failed", SampleError):
         encoded = encode(text)
     if not isinstance(encoded, Encoded) or not all(isinstance(x, Tensor) for x in encoded.inputs.values()):
-        raise SampleError("the encoder returned something else than exporters.Encoded(inputs: dict of tensors)")
+        raise SampleError("the encoder returned something else than gradtrace.Encoded(inputs: dict of tensors)")
     return encoded
 
 
@@ -279,3 +189,78 @@ def _from_arrays(path: Path) -> Iterator[Sample]:
     for i in range(counts.pop()):
         tensors = {name: array[i : i + 1] for name, array in arrays.items()}
         yield Sample(None, lambda tensors=tensors: Encoded(tensors))  # type: ignore[misc]
+
+
+# Made in Python
+
+
+def make_samples(
+    given: Iterable[Inputs | Encoded | str],
+    encode: Callable[[str], Encoded] | None,
+    limit: int | None = None,
+    shuffle: int | None = None,
+) -> Samples:
+    """Samples from Python: dicts from input name to tensor (or array, or nested list), Encoded ones, or texts.
+
+    A dict may also have `text`, `tokens`, `first_token` and `labels`, as in a .jsonl file. Texts need `encode`.
+    shuffle, limit: see `read_samples`
+    Raises SampleError where there is none, and for what is no sample at all.
+    """
+    samples = [_from_python(number, sample, encode) for number, sample in enumerate(given)]
+    if not samples:
+        raise SampleError("no samples were given; at least one is wanted")
+    digest = hashlib.sha256()
+    for sample in samples:
+        _digest(digest, sample)
+    return _chosen("python", digest.hexdigest()[:32], samples, limit, shuffle)
+
+
+def _from_python(number: int, given: Inputs | Encoded | str, encode: Callable[[str], Encoded] | None) -> Sample:
+    if isinstance(given, str):
+        if encode is None:
+            raise SampleError(
+                f"sample {number} is a text, which needs an encoder: give encode, or the inputs themselves"
+            )
+        return _from_line(Path("samples"), number, given, encode)
+    if isinstance(given, Encoded):
+        return Sample(None, lambda: given)
+    if not isinstance(given, Mapping):
+        raise SampleError(
+            f"sample {number} is of type {type(given).__name__}; "
+            "a dict of tensors, a gradtrace.Encoded or a text is wanted"
+        )
+    said = {name: given[name] for name in _RESERVED if name in given and not isinstance(given[name], Tensor)}
+    inputs = {
+        name: x if isinstance(x, Tensor) else _tensor_of(number, name, x)
+        for name, x in given.items()
+        if name not in said
+    }
+    text = said.get("text")
+    labels = _labels(f"sample {number}", said)
+    if not inputs and isinstance(text, str) and encode is not None:
+        line = _from_line(Path("samples"), number, text, encode)
+        return Sample(text, line.encode, labels)
+    tokens, first_token = [str(token) for token in said.get("tokens", [])], said.get("first_token", {})
+    return Sample(text, lambda: Encoded(inputs, tokens, first_token), labels)
+
+
+def _tensor_of(number: int, name: str, value: Any) -> Tensor:
+    try:
+        return _tensor(value)
+    except (ValueError, TypeError) as error:
+        raise SampleError(
+            f"sample {number}: {name!r} is no tensor, array or nested list of numbers ({error})"
+        ) from error
+
+
+def _digest(digest: Any, sample: Sample) -> None:
+    """Add a sample to a fingerprint; one that cannot be encoded is known by its text."""
+    digest.update(repr((sample.text, sorted(sample.labels.items()))).encode())
+    try:
+        encoded = sample.encode()
+    except SampleError:
+        return
+    digest.update(repr((encoded.tokens, sorted(encoded.first_token.items()))).encode())
+    for name, tensor in sorted(encoded.inputs.items()):
+        array = tensor.detach().cpu().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
