@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 TYPES := .venv/types/gradtrace# the installed package as links, for mypy
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast lint format clean
+.PHONY: help env demo test test-fast docs lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,10 @@ test: env ## run all tests
 
 test-fast: env ## run the tests that take less than a few seconds each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+
+docs: env ## write the pages that are made of the code, build the site of all pages in build/docs
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 lint: env ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,15 +12,38 @@ from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
 
+HELP = (
+    "Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?\n\n"
+    "Start with `gradtrace demo`; `gradtrace COMMAND --help` has examples that run after it. Results go to stdout, "
+    "progress to stderr. Exit codes: 0 done; 1 the input is wrong, said in one line; 2 wrong usage; 130 interrupted."
+)
+
 app = typer.Typer(
-    help="Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?",
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    add_completion=False,
 )
 building.register(app)
 asking.register(app)
 comparing.register(app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from gradtrace import __version__
+
+        typer.echo(f"gradtrace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and stop.")
+    ] = False,
+) -> None:
+    """Options in front of a command."""
+
 
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 

@@ -1,9 +1,12 @@
-"""The graph store's tables: one place that the writer obeys and the reader trusts.
+"""The graph store's tables: one place that the writer obeys and the reader trusts, with a sentence for every column.
 
-The tables of `GRAPH_TABLES` are one Parquet file each; those of `SHARD_TABLES` have one part per shard of samples.
+The tables of `GRAPH_TABLES` are one Parquet file each; those of `SHARD_TABLES` have one part per shard of samples. The
+sentences are not in the files: a store that is opened has them as comments, and docs/store.md is made of them.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -16,218 +19,233 @@ NON_FINITE = "non-finite"
 INVALID = "invalid"
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field:
+class Column(NamedTuple):
+    """A column of a table: what it says of a row, and whether it may say nothing (null)."""
+
+    name: str
+    type: pa.DataType
+    text: str
+    nullable: bool = True
+
+
+def _required(name: str, kind: pa.DataType, text: str) -> Column:
     """A column without nulls; its rows are written in less time."""
-    return pa.field(name, kind, nullable=False)
+    return Column(name, kind, text, nullable=False)
 
 
-def _label(name: str) -> pa.Field:
+def _label(name: str, text: str) -> Column:
     """A column of few distinct strings."""
-    return _required(name, pa.dictionary(pa.int32(), pa.string()))
+    return _required(name, pa.dictionary(pa.int32(), pa.string()), text)
 
 
 _FLOAT = pa.float32()  # stands for the store's dtype; see `table_schema`
+_TEXT = pa.string()
 
-GRAPH_TABLES: dict[str, pa.Schema] = {
-    "graphs": pa.schema(
-        [
-            pa.field("graph", pa.int32()),
-            pa.field("fingerprint", pa.string()),
-            pa.field("n_nodes", pa.int32()),
-            pa.field("n_tensors", pa.int32()),
-            pa.field("n_parameters", pa.int64()),
-            pa.field("n_vertices", pa.int64()),
-            pa.field("loss_vertex", pa.int64()),
-            # largest |sum of contributions - gradient| / sum of |contributions| over the vertices of the first sample
-            pa.field("conservation_error", pa.float64()),
-        ]
+_SAMPLE = _required("sample", pa.int64(), "The sample: its number in `samples`.")
+_GRAPH = _required("graph", pa.int32(), "The graph of the sample: its number in `graphs`.")
+_OF_GRAPH = Column("graph", pa.int32(), "The graph: its number in `graphs`.")
+_METHOD = _label("method", "Which paths: one of the methods that the store was dumped with.")
+_GROUP = _label("parameter_group", "The parameter group, as in `parameter_groups`.")
+_SRC = _required("src", pa.int64(), "The vertex that the edge leaves: the operator reads it.")
+_DST = _required("dst", pa.int64(), "The vertex that the edge ends in: the operator computes it.")
+_SRC_TENSOR = _required("src_tensor", pa.int32(), "The tensor of `src`.")
+_DST_TENSOR = _required("dst_tensor", pa.int32(), "The tensor of `dst`.")
+_SLOT = _required("slot", pa.int16(), "Which input of the operator reads `src`, from 0 on.")
+_DERIVATIVE = _required("derivative", _FLOAT, "∂dst/∂src through this input alone.")
+_CONTRIBUTION = _required(
+    "contribution", _FLOAT, "Gradient of `dst` · derivative: how much of the gradient of `src` arrives over this edge."
+)
+
+_GRAPHS: dict[str, tuple[Column, ...]] = {
+    "graphs": (
+        Column("graph", pa.int32(), "Number of the graph, in the order in which the samples meet them."),
+        Column("fingerprint", _TEXT, "Hash of its operators, tensors and shapes: equal graphs have equal ones."),
+        Column("n_nodes", pa.int32(), "Primitive operators, copies included."),
+        Column("n_tensors", pa.int32(), "Differentiable tensors, copies included."),
+        Column("n_parameters", pa.int64(), "Parameter vertices; their numbers are 0 to n_parameters - 1."),
+        Column("n_vertices", pa.int64(), "Vertices: elements of parameters, inputs and operator outputs."),
+        Column("loss_vertex", pa.int64(), "The vertex that is traced from: the loss, or the objective in its place."),
+        Column(
+            "conservation_error",
+            pa.float64(),
+            "Largest |sum of contributions - gradient| / sum of |contributions| over the vertices of the first sample "
+            "of the graph.",
+        ),
     ),
-    "nodes": pa.schema(
-        [
-            pa.field("graph", pa.int32()),
-            pa.field("node", pa.int32()),
-            pa.field("op_type", pa.string()),
-            pa.field("kind", pa.string()),
-            pa.field("name", pa.string()),
-            pa.field("module", pa.string()),
-            pa.field("role", pa.string()),
-            pa.field("component", pa.string()),
-            pa.field("layer", pa.int32()),
-            pa.field("step", pa.int32()),  # place in samples.tokens of the iteration that the operator is of
-            pa.field("order", pa.int32()),
-        ]
+    "nodes": (
+        _OF_GRAPH,
+        Column("node", pa.int32(), "Number of the operator in its graph, in the order of the forward pass."),
+        Column("op_type", _TEXT, "The primitive operator, by its ONNX name: MatMul, Sigmoid."),
+        Column("kind", _TEXT, "Which rule makes its edges: elementwise, reduces, contracts, or copies (no edges)."),
+        Column("name", _TEXT, "Name of the node of `model.onnx` that it comes from."),
+        Column("module", _TEXT, "The torch module that it belongs to, as in `named_modules()`; empty for the model."),
+        Column("role", _TEXT, "Its part in the module: a gate, a softmax, the loss; null where nothing names one."),
+        Column("component", _TEXT, "Its default component: module, layer and role joined by dots."),
+        Column("layer", pa.int32(), "Layer of a stacked recurrent module; null for other operators."),
+        Column("step", pa.int32(), "Place in `samples.tokens` of its iteration; null outside loops."),
+        Column("order", pa.int32(), "Its place in the forward pass; ties between edges go to the smallest."),
     ),
-    "tensors": pa.schema(
-        [
-            pa.field("graph", pa.int32()),
-            pa.field("tensor", pa.int32()),
-            pa.field("name", pa.string()),
-            pa.field("kind", pa.string()),
-            pa.field("shape", pa.list_(pa.int64())),
-            pa.field("axis_names", pa.list_(pa.string())),
-            # place in samples.tokens that index 0 along the axis named 'step' stands for; null without such an axis
-            pa.field("first_step", pa.int32()),
-            pa.field("node", pa.int32()),
-            pa.field("first_vertex", pa.int64()),
-            pa.field("size", pa.int64()),
-            pa.field("aliases", pa.list_(pa.string())),
-        ]
+    "tensors": (
+        _OF_GRAPH,
+        Column("tensor", pa.int32(), "Number of the tensor in its graph."),
+        Column("name", _TEXT, "Its name: of a parameter that in the `state_dict`."),
+        Column("kind", _TEXT, "parameter, input, activation (an operator computes it), loss, or copy."),
+        Column("shape", pa.list_(pa.int64()), "Its shape; empty for a scalar."),
+        Column("axis_names", pa.list_(_TEXT), "What each axis runs over: step, key, query, head; null where unknown."),
+        Column("first_step", pa.int32(), "Place in `samples.tokens` of index 0 along the axis named step, or null."),
+        Column("node", pa.int32(), "The operator that computes it; null for a parameter or an input."),
+        Column(
+            "first_vertex",
+            pa.int64(),
+            "Vertex of its first element; the others follow in row-major order. Null for copies: they repeat vertices.",
+        ),
+        Column("size", pa.int64(), "Number of elements."),
+        Column("aliases", pa.list_(_TEXT), "Further names of a tied parameter."),
     ),
-    "components": pa.schema(
-        [
-            pa.field("component", pa.string()),
-            pa.field("module", pa.string()),
-            pa.field("role", pa.string()),
-            pa.field("layer", pa.int32()),
-        ]
+    "components": (
+        Column("component", _TEXT, "Name of a default component: module, layer and role joined by dots."),
+        Column("module", _TEXT, "Its torch module."),
+        Column("role", _TEXT, "Its role in the module; null where nothing names one."),
+        Column("layer", pa.int32(), "Its layer of a stacked recurrent module, or null."),
     ),
-    "parameter_groups": pa.schema(
-        [
-            pa.field("parameter_group", pa.string()),
-            pa.field("parameter", pa.string()),
-            pa.field("slice", pa.string()),
-            pa.field("size", pa.int64()),
-        ]
+    "parameter_groups": (
+        Column("parameter_group", _TEXT, "Name of the group: the parameter, and its gate where it is split by gates."),
+        Column("parameter", _TEXT, "The parameter that the group is a part of."),
+        Column("slice", _TEXT, "Its elements in Python's notation, as in '0:200, :'; null for the whole parameter."),
+        Column("size", pa.int64(), "Number of elements."),
     ),
 }
 
-SHARD_TABLES: dict[str, pa.Schema] = {
-    "samples": pa.schema(
-        [
-            pa.field("sample", pa.int64()),
-            pa.field("graph", pa.int32()),
-            pa.field("text", pa.string()),
-            pa.field("tokens", pa.list_(pa.string())),
-            pa.field("loss", pa.float64()),
-            pa.field("n_tokens", pa.int32()),
-            pa.field("n_vertices", pa.int64()),
-            pa.field("n_edges", pa.int64()),
-            pa.field("seconds", pa.float64()),
-            pa.field("status", pa.string()),
-            pa.field("message", pa.string()),
-            # what the samples file says of the sample beside its text, such as condition -> plural
-            pa.field("labels", pa.map_(pa.string(), pa.string())),
-            # name of the checkpoint it was recorded with; null where the model has none
-            pa.field("checkpoint", pa.string()),
-        ]
+_SHARDS: dict[str, tuple[Column, ...]] = {
+    "samples": (
+        Column("sample", pa.int64(), "Number of the sample, from 0 on, in the order of the samples file."),
+        Column("graph", pa.int32(), "Its graph: number in `graphs`; null where it was not recorded."),
+        Column("text", _TEXT, "Its line of the samples file; null for inputs without a text."),
+        Column("tokens", pa.list_(_TEXT), "The words that steps stand for, as the encoder gave them."),
+        Column("loss", pa.float64(), "Value of the loss, or of the objective traced in its place."),
+        Column("n_tokens", pa.int32(), "Number of tokens."),
+        Column("n_vertices", pa.int64(), "Vertices of its graph."),
+        Column("n_edges", pa.int64(), "Edges of its graph, stored or not."),
+        Column("seconds", pa.float64(), "Time it took to record, trace and write it."),
+        Column("status", _TEXT, "ok; invalid or non-finite samples have no rows in the other tables."),
+        Column("message", _TEXT, "Why it was not recorded; null where it was."),
+        Column("labels", pa.map_(_TEXT, _TEXT), "What the samples file says of it, such as number -> plural."),
+        Column("checkpoint", _TEXT, "The checkpoint it was recorded with; null where the model has none."),
     ),
-    "vertices": pa.schema(
-        [
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _required("vertex", pa.int64()),
-            _required("tensor", pa.int32()),
-            _required("value", _FLOAT),
-            _required("gradient", _FLOAT),
-            # where the soft trace was asked for, else null: sum of |contributions|, and the entropy of their shares
-            pa.field("contribution_l1", pa.float64()),
-            pa.field("split_entropy", pa.float64()),
-            # of all paths to the loss, where statistics were asked for: base-2 logarithms of their number, of the sum
-            # of their |products|, of the largest positive and the largest negative |product| (null: there is none),
-            # and the entropy of |product| / sum in bits
-            pa.field("log2_paths", pa.float64()),
-            pa.field("log2_products", pa.float64()),
-            pa.field("log2_positive", pa.float64()),
-            pa.field("log2_negative", pa.float64()),
-            pa.field("path_entropy", pa.float64()),
-        ]
+    "vertices": (
+        _SAMPLE,
+        _GRAPH,
+        _required("vertex", pa.int64(), "Number of the vertex in its graph; `vertex_name(graph, vertex)` names it."),
+        _required("tensor", pa.int32(), "The tensor that it is an element of."),
+        _required("value", _FLOAT, "Its value in the forward pass."),
+        _required("gradient", _FLOAT, "∂loss/∂vertex."),
+        Column("contribution_l1", pa.float64(), "Sum of |contribution| over its edges (--method soft, --statistics)."),
+        Column(
+            "split_entropy",
+            pa.float64(),
+            "Entropy of |contribution| / contribution_l1 in bits: 0 is one way on, 1 two equal ones.",
+        ),
+        Column("log2_paths", pa.float64(), "log2 of the number of paths to the loss (--statistics, as the next)."),
+        Column("log2_products", pa.float64(), "log2 of the sum of |product of derivatives| over these paths."),
+        Column("log2_positive", pa.float64(), "log2 of the largest positive product; null: there is none."),
+        Column("log2_negative", pa.float64(), "log2 of the largest |negative product|; null: there is none."),
+        Column("path_entropy", pa.float64(), "Entropy of |product| / sum of |products| over these paths, in bits."),
     ),
-    "node_gradients": pa.schema(
-        [
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            pa.field("node", pa.int32()),  # null for a parameter or an input
-            _required("tensor", pa.int32()),
-            _required("n", pa.int64()),
-            _required("value_l1", pa.float64()),
-            _required("value_l2", pa.float64()),
-            _required("value_max", pa.float64()),
-            _required("value_zeros", pa.float64()),
-            _required("gradient_l1", pa.float64()),
-            _required("gradient_l2", pa.float64()),
-            _required("gradient_max", pa.float64()),
-            _required("gradient_zeros", pa.float64()),
-        ]
+    "node_gradients": (
+        _SAMPLE,
+        _GRAPH,
+        Column("node", pa.int32(), "The operator that computes the tensor; null for a parameter or an input."),
+        _required("tensor", pa.int32(), "The tensor."),
+        _required("n", pa.int64(), "Number of elements."),
+        _required("value_l1", pa.float64(), "Sum of |value|."),
+        _required("value_l2", pa.float64(), "Euclidean norm of the values."),
+        _required("value_max", pa.float64(), "Largest |value|."),
+        _required("value_zeros", pa.float64(), "Share of the values that are 0."),
+        _required("gradient_l1", pa.float64(), "Sum of |gradient|."),
+        _required("gradient_l2", pa.float64(), "Euclidean norm of the gradients."),
+        _required("gradient_max", pa.float64(), "Largest |gradient|."),
+        _required("gradient_zeros", pa.float64(), "Share of the gradients that are 0."),
     ),
-    "edges": pa.schema(
-        [
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _required("src", pa.int64()),
-            _required("dst", pa.int64()),
-            _required("src_tensor", pa.int32()),
-            _required("dst_tensor", pa.int32()),
-            _required("slot", pa.int16()),
-            _required("derivative", _FLOAT),
-            _required("contribution", _FLOAT),
-        ]
+    "edges": (_SAMPLE, _GRAPH, _SRC, _DST, _SRC_TENSOR, _DST_TENSOR, _SLOT, _DERIVATIVE, _CONTRIBUTION),
+    "best_edges": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _SRC,
+        _required("rank", pa.int16(), "1 for the edge that the path of the method takes, 2 for the runner-up, …"),
+        _DST,
+        _SRC_TENSOR,
+        _DST_TENSOR,
+        _SLOT,
+        _DERIVATIVE,
+        _CONTRIBUTION,
+        Column(
+            "score",
+            _FLOAT,
+            "What the method ranks by. greedy: the contribution (null in the files, where it would stand twice); "
+            "product: log2 of the largest |product of derivatives| over the paths that begin with this edge; soft: "
+            "log2 of the probability of the most probable such path. Null: the edge carries nothing, and a vertex "
+            "whose best edge is such a one is dead.",
+        ),
     ),
-    "best_edges": pa.schema(
-        [
-            _label("method"),
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _required("src", pa.int64()),
-            _required("rank", pa.int16()),
-            _required("dst", pa.int64()),
-            _required("src_tensor", pa.int32()),
-            _required("dst_tensor", pa.int32()),
-            _required("slot", pa.int16()),
-            _required("derivative", _FLOAT),
-            _required("contribution", _FLOAT),
-            # what the method ranks by. greedy: the contribution; product: log2 of the largest |product of derivatives|
-            # over the paths that begin with this edge; soft: log2 of the probability of the most probable such path;
-            # null: the edge carries nothing, and a vertex whose best edge is such a one is dead. In the files
-            # it is null for greedy, too: the view takes it from the contribution
-            pa.field("score", _FLOAT),
-        ]
+    "entries": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _GROUP,
+        _required("vertex", pa.int64(), "The first vertex behind the parameter on its path."),
+        _required("paths", pa.float64(), "Parameters of the group whose path enters here and reaches the loss."),
+        _required("gradient_l1", pa.float64(), "Sum of their |gradient|."),
     ),
-    "entries": pa.schema(
-        [
-            _label("method"),
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _label("parameter_group"),
-            _required("vertex", pa.int64()),
-            _required("paths", pa.float64()),
-            _required("gradient_l1", pa.float64()),
-        ]
+    "path_edges": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _GROUP,
+        _required("node", pa.int32(), "The operator that computes the edges' ends."),
+        _required("edges", pa.float64(), "Edges of the group's paths that the operator computes, counted per path."),
+        _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
-    "path_edges": pa.schema(
-        [
-            _label("method"),
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _label("parameter_group"),
-            _required("node", pa.int32()),
-            _required("edges", pa.float64()),
-            _required("weighted_edges", pa.float64()),
-        ]
+    "path_counts": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _GROUP,
+        _label("component", "The default component, as in `components`."),
+        _required("paths", pa.float64(), "Paths of the group that pass through the component."),
+        _required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
-    "path_counts": pa.schema(
-        [
-            _label("method"),
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _label("parameter_group"),
-            _label("component"),
-            _required("paths", pa.float64()),
-            _required("weighted_paths", pa.float64()),
-        ]
+    "path_totals": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _GROUP,
+        _required("parameters", pa.int64(), "Parameters of the group."),
+        _required("traced", pa.int64(), "Those whose path reaches the loss."),
+        _required("dead", pa.int64(), "Those whose path meets a vertex whose best edge carries nothing."),
+        _required("absent", pa.int64(), "Those without any edge in this sample, such as a word that is not in it."),
+        _required("traced_gradient_l1", pa.float64(), "Sum of |gradient| over the traced ones."),
     ),
-    "path_totals": pa.schema(
-        [
-            _label("method"),
-            _required("sample", pa.int64()),
-            _required("graph", pa.int32()),
-            _label("parameter_group"),
-            _required("parameters", pa.int64()),
-            _required("traced", pa.int64()),
-            _required("dead", pa.int64()),
-            _required("absent", pa.int64()),
-            _required("traced_gradient_l1", pa.float64()),
-        ]
-    ),
+}
+
+COLUMNS: dict[str, tuple[Column, ...]] = _GRAPHS | _SHARDS
+
+# What the rows of a table are.
+ROWS: dict[str, str] = {
+    "graphs": "One row per unrolled graph; samples of one length mostly share theirs.",
+    "nodes": "One row per primitive operator of a graph, copies included.",
+    "tensors": "One row per differentiable tensor of a graph.",
+    "components": "One row per default component: operators of one module, layer and role.",
+    "parameter_groups": "One row per parameter tensor, or per gate of a stacked recurrent one.",
+    "samples": "One row per sample, recorded or not.",
+    "vertices": "One row per scalar: in detail `study` those that paths visit, with --statistics or soft.",
+    "node_gradients": "One row per tensor that has vertices: norms of its values and gradients.",
+    "edges": "One row per edge of the graph (detail `all` only).",
+    "best_edges": "One row per method, vertex and rank: the K best edges of the vertex (`--keep K`).",
+    "entries": "One row per vertex where paths of a parameter group enter the graph.",
+    "path_edges": "One row per operator and parameter group: edges of the group's paths.",
+    "path_counts": "One row per default component and parameter group: paths that pass through it.",
+    "path_totals": "One row per parameter group: how many of its parameters are traced, dead and absent.",
 }
 
 # The columns that identify a row, in the order the rows are sorted by.
@@ -247,6 +265,14 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "path_counts": ("sample", "method", "parameter_group", "component"),
     "path_totals": ("sample", "method", "parameter_group"),
 }
+
+
+def _schema(columns: tuple[Column, ...]) -> pa.Schema:
+    return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in columns])
+
+
+GRAPH_TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in _GRAPHS.items()}
+SHARD_TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in _SHARDS.items()}
 
 
 def table_schema(table: str, dtype: str) -> pa.Schema:

@@ -87,6 +87,16 @@ def test_the_model_of_ones_own_can_be_dumped(tmp_path: Path) -> None:
         assert opened.trace("gru.weight_hh_l0[2,1]", sample=1).end in ("loss", "dead")
 
 
+def test_the_same_from_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_model.py").write_text(next(b for b in blocks("python") if "def build" in b))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(next(b for b in blocks("python") if "gt.dump" in b), {})
+    assert "greedy path of gru.weight_hh_l0[2,1], sample 1" in capsys.readouterr().out
+
+
 def test_its_links_exist() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links

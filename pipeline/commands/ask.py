@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import add
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -33,8 +35,21 @@ class Format(StrEnum):
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A graph store: the folder that `dump` wrote.")]
 Formatted = Annotated[Format, typer.Option("--format", help="Format of the rows.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the rows to this file instead of stdout.")]
-Sample = Annotated[int, typer.Option("--sample", help="Number of the sample.")]
+Sample = Annotated[int, typer.Option("--sample", help="Number of the sample, from 0 on.")]
 Method = Annotated[str, typer.Option("--method", help="Which paths: a method the store was dumped with.")]
+Components = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|NAME", help="TOML file that names components, or the name of one that comes along: lstm_gates."
+    ),
+]
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|NAME",
+        help="TOML file that names parameter groups, or the name of one that comes along: lstm_gates.",
+    ),
+]
 
 # What a table on a terminal has room for; csv, json and parquet carry every column.
 _NARROW = ("samples", "traced", "edge_share", "edge_share_low", "edge_share_high", "mean_edges", "path_rate")
@@ -70,8 +85,8 @@ def trace(
         list[str] | None,
         typer.Option(help="A component or a vertex that the path must pass. Give it again: all of them."),
     ] = None,
-    to: Annotated[str | None, typer.Option(help="A vertex that the path ends in; default: the loss.")] = None,
-    components: Annotated[Path | None, typer.Option(help="TOML file that names components for --through.")] = None,
+    to: Annotated[str | None, typer.Option(help="A vertex that the path ends in; without it the loss.")] = None,
+    components: Components = None,
     model: Annotated[
         str | None, typer.Option(help="MODEL of the dump, with --samples: finds edges again that are not stored.")
     ] = None,
@@ -86,7 +101,10 @@ def trace(
     Reads STORE; prints one row per vertex on the path. With -k a table has one row per path, and the other formats one
     row per edge of each path. --by, --through and --to without -k find the one best path.
 
-    Example: gradtrace trace runs/demo 'lstm.weight_hh_l0[3,17]' --sample 2
+    Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' --sample 2
+
+    Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' -k 5 --model runs/demo/model --samples
+    runs/demo/model/held_out.txt
     """
     from ...queries import StoreError, open_store
 
@@ -135,8 +153,8 @@ def importance(
             "module, role, layer, step, op_type; and labels of samples or their columns, such as n_tokens."
         ),
     ] = "parameter_group,component",
-    components: Annotated[Path | None, typer.Option(help="TOML file that names components.")] = None,
-    groups: Annotated[Path | None, typer.Option(help="TOML file that names parameter groups.")] = None,
+    components: Components = None,
+    groups: Groups = None,
     sample: Annotated[int | None, typer.Option("--sample", help="One sample only.")] = None,
     method: Method = "greedy",
     form: Formatted = Format.TABLE,
@@ -148,7 +166,9 @@ def importance(
     mean over samples, of each group of samples if --by names a label or column of theirs, with its standard deviation
     and bootstrap interval. A table shows the main columns, the other formats all.
 
-    Example: gradtrace importance runs/demo --by parameter_group,layer --format csv
+    Example: gradtrace importance runs/demo/store --by parameter_group,role --format csv
+
+    Example: gradtrace importance runs/demo/store --components lstm_gates --groups lstm_gates
     """
     from ...queries import open_store
 
@@ -169,9 +189,12 @@ def sql(
 ) -> None:
     """Answer one SELECT over the tables of a store. It can read the store's files and nothing else.
 
-    Reads STORE; prints the rows. `gradtrace sql STORE "show tables"` lists the tables, `describe TABLE` their columns.
+    Reads STORE; prints the rows. `gradtrace sql STORE "show tables"` lists the tables, `describe TABLE` their columns;
+    the last example says what the columns mean, and docs/store.md has all of them.
 
-    Example: gradtrace sql runs/demo "select op_type, count(*) from nodes group by all"
+    Example: gradtrace sql runs/demo/store "select op_type, count(*) from nodes group by all"
+
+    Example: gradtrace sql runs/demo/store "select column_name, comment from duckdb_columns() where table_name='nodes'"
     """
     from ...queries import open_store
 
@@ -189,9 +212,9 @@ def query(
 ) -> None:
     """Answer a question of the query library.
 
-    Reads STORE; prints the rows.
+    Reads STORE; prints the rows. `gradtrace queries` lists the questions with their parameters.
 
-    Example: gradtrace query runs/demo token_importance -p sample=3
+    Example: gradtrace query runs/demo/store token_importance -p sample=3
     """
     from ...queries import StoreError, open_store
 
@@ -211,7 +234,9 @@ def _signature(query: Any) -> str:
 def queries(form: Formatted = Format.TABLE, out: Out = None) -> None:
     """List the questions of the query library: what each answers, what a row is, its parameters and unit.
 
-    Example: gradtrace queries
+    Reads no store. A table shows the main columns, the other formats all.
+
+    Example: gradtrace queries --format json
     """
     from ...queries.database.library import load_queries
     from ..output import text_table
@@ -231,11 +256,12 @@ def queries(form: Formatted = Format.TABLE, out: Out = None) -> None:
 
 
 def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> None:
-    """Say what a store holds: model, settings, samples, graphs, sizes.
+    """Say what a store holds: model, settings, samples, graphs, sizes; and what it reveals to whom it is given.
 
-    Reads STORE; prints one row per fact.
+    Reads STORE; prints one row per fact. Rows `reveals …` tell whether texts, tokens and labels of samples, names of
+    checkpoints and files, and the model's weights are in it.
 
-    Example: gradtrace info runs/demo
+    Example: gradtrace info runs/demo/store
     """
     from ...queries import open_store
     from ...queries.show.text import cell
@@ -250,7 +276,7 @@ def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) ->
 
     Reads STORE; prints one row per check, and exits with 1 when one fails.
 
-    Example: gradtrace verify runs/demo
+    Example: gradtrace verify runs/demo/store
     """
     from ...queries import open_store
     from ..output import text_table
@@ -265,5 +291,4 @@ def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) ->
 
 def register(app: typer.Typer) -> None:
     """Add these commands to an application."""
-    for command in (trace, importance, sql, query, queries, info, verify):
-        app.command()(command)
+    add(app, (trace, importance, sql, query, queries, info, verify))

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from .ask import Format, Formatted, Method, Out, StorePath
+from . import add
+from .ask import Components, Format, Formatted, Groups, Method, Out, StorePath
 
 Measure = Annotated[str, typer.Option(help="A column of `importance`, such as edge_share, path_rate or mean_edges.")]
-Components = Annotated[Path | None, typer.Option(help="TOML file that names components.")]
-Groups = Annotated[Path | None, typer.Option(help="TOML file that names parameter groups.")]
 
 
 def stability(
@@ -35,7 +34,7 @@ def stability(
     Reads STORE, and the TOML files; prints one row per parameter group and one for all parameters: Kendall's W between
     the samples' rankings (1: all alike), and the rank correlation of random halves of the samples.
 
-    Example: gradtrace stability runs/demo --measure path_rate
+    Example: gradtrace stability runs/demo/store --measure path_rate
     """
     from ...queries import open_store
     from ...queries.database.connection import duckdb_errors
@@ -75,7 +74,12 @@ def compare(
     sides and their difference, right - left, with a bootstrap 95 % interval over samples. Samples of the same texts
     are compared in pairs.
 
-    Example: gradtrace compare runs/demo --between condition=singular,plural
+    With labels, --between number=singular,plural. The first example makes the store that the second asks: is training
+    seen in the paths?
+
+    Example: gradtrace dump runs/demo/model --checkpoints 0,500 --limit 5 --detail study --out runs/demo/training
+
+    Example: gradtrace compare runs/demo/training --between checkpoint=step-000000,step-000500 --by component
     """
     from ...queries import open_store
     from ..output import print_rows
@@ -94,5 +98,4 @@ def compare(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to an application."""
-    for command in (stability, compare):
-        app.command()(command)
+    add(app, (stability, compare))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import add
 from .train import generate, train, zoo
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def export(
 ) -> None:
     """Export a model to ONNX, each node annotated with its component, and compare it with torch on a real sample.
 
-    gradtrace export runs/lstm --out lstm.onnx
+    Reads MODEL and the samples; writes the file --out. An export with another loss or another gradient of any parameter
+    is refused.
+
+    Example: gradtrace export runs/demo/model --out runs/demo/lstm.onnx
     """
     from ...exporters.store.annotate import annotate, save_model
     from ..dump.dump import first_recording
@@ -137,7 +141,12 @@ def dump(
 ) -> None:
     """Record every sample's gradients and write its gradient graph to a store.
 
-    gradtrace dump runs/lstm --samples runs/lstm/held_out.txt --limit 20 --out stores/lstm
+    Reads MODEL and the samples; writes the folder --out, a STORE for the other commands. An interrupted dump goes on
+    when the same command is run again. It exits with 1 when a sample could not be recorded; the others are stored.
+
+    Example: gradtrace dump runs/demo/model --limit 5 --dry-run --out runs/demo/study
+
+    Example: gradtrace dump runs/demo/model --limit 5 --detail study --out runs/demo/study
     """
     from ...exporters.store.settings import Settings
     from ..dump.dump import dump as write
@@ -184,7 +193,13 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """Everything once on the bundled default: train, export, dump, trace, importance. A few minutes on two cores."""
+    """Everything once on the bundled default: train, export, dump, trace, importance. A few minutes on two cores.
+
+    Reads nothing; writes the run `model`, the file `model.onnx` and the store `store` to the folder --out. The same
+    command continues an interrupted demo.
+
+    Example: gradtrace demo
+    """
     from ..demo import run
 
     run(out)
@@ -203,5 +218,4 @@ def _report(summary: Summary, out: Path) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (demo, train, zoo, generate, export, dump):
-        app.command()(command)
+    add(app, (demo, train, zoo, generate, export, dump))

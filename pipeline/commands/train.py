@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-Count = Annotated[int, typer.Option(min=1)]
+Seed = Annotated[int, typer.Option(help="Decides everything random: the same seed gives the same result.")]
 
 
 def train(
@@ -28,17 +28,19 @@ def train(
     vocabulary: Annotated[int, typer.Option(min=3, help="Number of words, <unk> and <eos> among them.")] = 2000,
     lowercase: Annotated[bool, typer.Option(help="Lower-case the text.")] = True,
     longest: Annotated[int, typer.Option(min=2, help="Longer sentences are left out.")] = 60,
-    epochs: Count = 10,
-    batch_size: Count = 16,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = 2e-3,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the corpus.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sentences of one step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Of Adam.")] = 2e-3,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints; all are kept.")] = 500,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a model of the zoo; the same command continues an interrupted run.
 
-    gradtrace train lstm_lm --corpus python-docs -p layers=2 -p hidden_size=64 --out runs/lstm
-    gradtrace train transformer_nmt --corpus train.en.gz,train.fr.gz --out runs/translation
-    gradtrace train text_cnn --corpus opinions --out runs/cnn
+    Reads the corpus; writes the folder --out, which is a MODEL for `export` and `dump`.
+
+    Example: gradtrace train lstm_lm --corpus agreement:500 -p hidden_size=32 --epochs 2 --out runs/agreement
+
+    Example: gradtrace train text_cnn --corpus opinions:200 --epochs 2 --out runs/cnn
     """
     from ..training import training
     from ..zoo import family, read_hyperparameters
@@ -69,7 +71,7 @@ def zoo(
 ) -> None:
     """List the families of models, with their hyperparameters and what they are trained on.
 
-    gradtrace zoo transformer_lm
+    Example: gradtrace zoo transformer_lm
     """
     from ..zoo import family_names
 
@@ -97,13 +99,13 @@ def _description(name: str) -> str:
 def generate(
     grammar: Annotated[str, typer.Argument(help="agreement, agreement-sentences, translation or opinions.")],
     count: Annotated[int, typer.Option(min=1, help="Number of samples, all different.")] = 100,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Print samples of a grammar, one per line, with a TAB between fields.
 
     agreement is for `--objective agreement`: prefix, right verb, wrong verb, number, attractors, distance, structure.
 
-    gradtrace generate agreement --count 200 --seed 1 > agreement.tsv
+    Example: gradtrace generate agreement --count 200 --seed 1 > agreement.tsv
     """
     from ...exporters.models import SampleError
     from ...queries.database.names import nearest

@@ -79,7 +79,7 @@ def open_traceable(model: str, checkpoint: str | None = None, objective: str = L
 def _from_file(path: Path, factory: str, checkpoint: str | None) -> Traceable:
     if not path.is_file():
         raise ModelError(f"{path} does not exist")
-    # a private name, and the folder last on the path: a user's pipeline.py must not shadow ours
+    # A private name, and the folder first on the path, as for a script: the modules beside it are the ones it means.
     name = f"_gradtrace_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -87,8 +87,8 @@ def _from_file(path: Path, factory: str, checkpoint: str | None) -> Traceable:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    if sys.path[0] != folder:
+        sys.path.insert(0, folder)
     with user_code(f"{path} cannot be imported", ModelError):
         spec.loader.exec_module(module)
     build = getattr(module, factory, None)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradtrace.exporters.models import Encoded, ModelError, SampleError, Traceable
-    from gradtrace.queries.errors import StoreError
+    from gradtrace.pipeline.api import dump, export, record
+    from gradtrace.queries.errors import GradtraceError, StoreError
     from gradtrace.queries.store import Store, compare, open_store
+
+    __version__: str
 
 _HOME = {
     "Encoded": "exporters.models",
@@ -37,17 +40,35 @@ __all__ = [
     "Store",
     "StoreError",
     "Traceable",
+    "__version__",
     "compare",
+    "dump",
+    "export",
     "open_store",
+    "record",
 ]
 
 
-def __getattr__(name: str) -> object:
+if not TYPE_CHECKING:  # type checkers know the names above, and tell of others
+
+    def __getattr__(name: str) -> object:
+        found = _version() if name == "__version__" else _public(name)
+        globals()[name] = found
+        return found
+
+
+def _public(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'gradtrace' has no attribute {name!r}")
     found: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found
     return found
+
+
+def _version() -> str:
+    """What pyproject.toml says, as the installed package carries it."""
+    from importlib.metadata import version
+
+    return version("gradtrace")
 
 
 def __dir__() -> list[str]:

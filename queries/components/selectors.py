@@ -21,6 +21,7 @@ from typing import Any
 
 from ..database.names import nearest
 from ..errors import StoreError
+from .bundled import find_file
 from .slices import parse_slice
 
 _GLOBS = ("module", "op_type", "role", "component", "parameter")
@@ -113,11 +114,12 @@ def _check_parts(where: str, kind: str, entry: dict[str, Any]) -> None:
 def read_rules(path: str | Path, kind: str) -> tuple[Rule, ...]:
     """The entries of one kind, 'component' or 'parameter_group', of a TOML file that may hold both.
 
+    path: of a file, or the name of one that comes along, such as 'lstm_gates'
     Raises StoreError for a file that cannot be read, holds no such entry, or has an unknown key or a wrong value.
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(find_file(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StoreError(f"{path} cannot be read as TOML: {error}.") from error
     for key in content:

@@ -12,7 +12,7 @@ from ..components.parameter_groups import FinestGroup, read_finest_groups
 from ..errors import StoreError
 from ..manifest import Manifest
 from ..schema import OK
-from .connection import connect, duckdb_errors, scan, select_statement
+from .connection import connect, describe, duckdb_errors, scan, select_statement
 from .graph import Graph, read_graph
 from .library import Query, load_queries, load_query
 
@@ -49,6 +49,12 @@ class StoreReader:
         """The DuckDB connection, opened when first needed: views and macros only, locked to the store's files."""
         return connect(self.path, self.manifest)
 
+    @cached_property
+    def _described(self) -> duckdb.DuckDBPyConnection:
+        """The same, with a comment on every column: for SQL that others write."""
+        describe(self.connection)
+        return self.connection
+
     def close(self) -> None:
         """Close the DuckDB connection; relations of this store cannot be read any more."""
         if "connection" in self.__dict__:
@@ -60,9 +66,9 @@ class StoreReader:
         `params` are the values of its `?` (a sequence) or `$name` (a mapping). The relation has `.show()`, `.df()`,
         `.fetchall()`, `.to_arrow_table()`. Any other statement, and an error of DuckDB's, raises StoreError.
         """
-        statement = select_statement(self.connection, text)
+        statement = select_statement(self._described, text)
         with duckdb_errors("the SQL failed"):
-            return self.connection.sql(statement, params=params or None)
+            return self._described.sql(statement, params=params or None)
 
     def rows(self, text: str, params: Mapping[str, object] | Sequence[object] | None = None) -> pa.Table:
         """The answer of `sql` as an Arrow table; errors that appear while reading raise StoreError too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..manifest import Manifest
+from ..manifest import MODEL, Manifest
 from ..schema import GRAPH_TABLES, SHARD_TABLES
 
 if TYPE_CHECKING:
@@ -50,8 +50,25 @@ def summarise(store: StoreReader) -> dict[str, Any]:
         "edges_of_all_samples": edges,
         "conservation_error": error,
         "bytes": sum(file.bytes for file in manifest.all_files()),
+        **_revealed(store),
     }
     for table in (*GRAPH_TABLES, *SHARD_TABLES):
         files, rows, size = _stored_files(manifest, table)
         info[f"table {table}"] = f"{rows:,} rows, {size:,} bytes, {files} file{'' if files == 1 else 's'}"
     return info
+
+
+def _revealed(store: StoreReader) -> dict[str, str]:
+    """What the store tells of data and model to whom it is given."""
+    ((texts, tokens),) = store.fetch("select count(text), count(*) filter (where len(tokens) > 0) from samples")
+    labels = store.fetch("select distinct unnest(map_keys(labels)) from samples order by 1")
+    checkpoints = store.fetch("select distinct checkpoint from samples where checkpoint is not null order by 1")
+    model, source = store.manifest.model.get("name"), store.manifest.samples.get("source")
+    return {
+        "reveals texts": f"those of {texts} samples" if texts else "none",
+        "reveals tokens": f"those of {tokens} samples" if tokens else "none",
+        "reveals labels": ", ".join(name for (name,) in labels) or "none",
+        "reveals checkpoints": ", ".join(name for (name,) in checkpoints) or "none",
+        "reveals names": f"model {model}, samples file {source}, modules and parameters",
+        "reveals weights": f"all, in {MODEL}" if (store.path / MODEL).exists() else "none",
+    }

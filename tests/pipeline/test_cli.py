@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from gradtrace.exporters.store.annotate import COMPONENT
 from gradtrace.pipeline.dump.models import open_traceable
+from gradtrace.queries.schema import COLUMNS
 
 from .studies import Ran, assert_one_line_error, fingerprints, gradtrace, rows, write_lines
 
@@ -110,6 +112,67 @@ def test_formats(lstm_store: Path, tmp_path: Path, command: str) -> None:
     # the table has a title and a header, or a header
     shown = table.out.splitlines()
     assert len(shown) in (len(objects) + 1, len(objects) + 2)
+
+
+def test_version() -> None:
+    """One version, from pyproject.toml, in front of a command, in Python and in every store."""
+    assert gradtrace("--version") == Ran(0, f"gradtrace {installed('gradtrace')}\n", "")
+    module = subprocess.run([sys.executable, "-m", "gradtrace", "--version"], capture_output=True, check=True)
+    assert module.stdout.decode() == f"gradtrace {installed('gradtrace')}\n"
+
+
+def test_completion() -> None:
+    """A shell asks by an environment variable; nothing heavy is loaded for the answer."""
+    asked = {"_GRADTRACE_COMPLETE": "complete_bash", "COMP_WORDS": "gradtrace imp", "COMP_CWORD": "1"}
+    ran = subprocess.run([GRADTRACE], env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["importance"]
+    code = (
+        "import os, sys\n"
+        f"os.environ.update({asked!r})\n"
+        "sys.argv = ['gradtrace']\n"
+        "from gradtrace.pipeline import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print({'torch', 'numba', 'onnx', 'pandas', 'rich.table'} & set(sys.modules), file=sys.stderr)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == "set()\n"
+
+
+def test_columns_are_explained_in_sql(lstm_store: Path) -> None:
+    sql = "select table_name, column_name, comment from duckdb_columns() where not internal"
+    found = json.loads(gradtrace("sql", lstm_store, sql, "--format", "json").out)
+    said = {(row["table_name"], row["column_name"]): row["comment"] for row in found}
+    assert said == {(table, column.name): column.text for table, columns in COLUMNS.items() for column in columns}
+
+
+def test_components_by_name(lstm_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that comes along, as good as the path of its file; a file of that name goes before it."""
+    names = ("--components", "lstm_gates", "--groups", "lstm_gates", "--format", "csv")
+    file = Path(__file__).parents[2] / "data" / "components" / "lstm_gates.toml"
+    files = ("--components", file, "--groups", file, "--format", "csv")
+    for command in (("importance", lstm_store), ("stability", lstm_store, "--measure", "path_rate")):
+        by_name = gradtrace(*command, *names)
+        assert by_name.code == 0, by_name.err
+        assert by_name == gradtrace(*command, *files)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lstm_gates").write_text('[[component]]\nname = "mine"\nmodule = "*"\n')
+    mine = gradtrace("importance", lstm_store, "--by", "component", "--components", "lstm_gates", "--format", "csv")
+    assert [line.split(",")[0] for line in mine.out.splitlines()] == ["component", "mine"]
+    unknown = gradtrace("importance", lstm_store, "--components", "lstm_gate")
+    assert_one_line_error(unknown, "Did you mean lstm_gates", "transformer_heads", "docs/components.md")
+
+
+def test_info_says_what_a_store_reveals(lstm_store: Path) -> None:
+    found = json.loads(gradtrace("info", lstm_store, "--format", "json").out)
+    said = {row["name"]: row["value"] for row in found if row["name"].startswith("reveals ")}
+    assert said == {
+        "reveals texts": "those of 4 samples",
+        "reveals tokens": "those of 4 samples",
+        "reveals labels": "none",
+        "reveals checkpoints": "none",
+        "reveals names": "model lstm, samples file sentences.txt, modules and parameters",
+        "reveals weights": "all, in model.onnx",
+    }
 
 
 def test_parquet_through_a_pipe(lstm_store: Path) -> None:

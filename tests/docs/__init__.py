@@ -1,0 +1,1 @@
+"""The documentation: pages made of the code, examples of the help, the site."""

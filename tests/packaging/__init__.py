@@ -1,0 +1,1 @@
+"""The wheel, built and installed in an environment of its own."""
