@@ -55,6 +55,8 @@ GRAPH_TABLES: dict[str, pa.Schema] = {
             pa.field("layer", pa.int32()),
             pa.field("step", pa.int32()),  # place in samples.tokens of the iteration that the operator is of
             pa.field("order", pa.int32()),
+            # whether its derivative goes to 0 at large inputs, as that of Sigmoid and Tanh does
+            pa.field("saturates", pa.bool_()),
         ]
     ),
     "tensors": pa.schema(

@@ -113,6 +113,7 @@ def node_rows(recording: Recording, graph: int) -> list[dict[str, Any]]:
             "layer": call.label.layer,
             "step": call.label.step,
             "order": call.order,
+            "saturates": False,
         }
         for call in recording.tape.calls
     ]

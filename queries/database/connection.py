@@ -17,6 +17,7 @@ from ..schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 from .macros import macro_statements
 
 _SQL_TYPES = {
+    pa.bool_(): "boolean",
     pa.int8(): "tinyint",
     pa.int16(): "smallint",
     pa.int32(): "integer",

@@ -1,6 +1,6 @@
--- Where gates are saturated: traced edges through a Sigmoid or Tanh whose
--- derivative is nearly 0. There, a small contribution says little about how
--- much the gate matters.
+-- Where gates are saturated: traced edges through an operator whose derivative
+-- goes to 0 at large inputs, such as Sigmoid, with a derivative that is nearly
+-- 0. There, a small contribution says little about how much the gate matters.
 -- grain:  one row per (sample, component, op_type, step)
 -- reads:  best_edges, nodes, tensors
 -- param:  $threshold double = 0.05  derivatives below it count as saturated
@@ -10,7 +10,7 @@ with gates as (
     select t.graph, t.tensor, n.component, n.op_type, n.step
     from nodes as n
     join tensors as t on t.graph = n.graph and t.node = n.node
-    where n.kind = 'elementwise' and n.op_type in ('Sigmoid', 'Tanh')
+    where n.saturates
 ),
 
 gate_edges as (

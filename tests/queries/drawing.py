@@ -27,6 +27,7 @@ class Op(NamedTuple):
     role: str | None = None
     layer: int | None = None
     step: int | None = None
+    saturates: bool = False
 
 
 class Drawn(NamedTuple):
