@@ -70,15 +70,15 @@ class StoreReader:
         with duckdb_errors("the SQL failed"):
             return relation.to_arrow_table()
 
-    def fetch(self, text: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, text: str, params: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of one of this package's own statements; an error of DuckDB's raises StoreError."""
         with duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where"):
-            return self.connection.execute(text, list(params)).fetchall()
+            return self.connection.execute(text, params).fetchall()
 
-    def arrays(self, text: str, params: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
+    def arrays(self, text: str, params: Mapping[str, object] | Sequence[object] = ()) -> dict[str, NDArray[Any]]:
         """All rows of one of this package's own statements as an array per column."""
         with duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where"):
-            return self.connection.execute(text, list(params)).fetchnumpy()
+            return self.connection.execute(text, params).fetchnumpy()
 
     def query(self, name: str, **params: object) -> duckdb.DuckDBPyRelation:
         """Answer a question of the query library, `queries()`, with the values of its parameters."""

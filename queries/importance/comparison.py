@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..show.text import aligned, cell
-from .measures import BY, Matrix, ask, measure_matrix, units_of
 from .sample_columns import sample_column, values_of
+from .sample_measures import BY, Matrix, ask, measure_matrix, units_of
 from .statistics import Units, paired_difference, unpaired_difference
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ def compare(
     """The difference in a measure of importance between `store` (left) and `other` (right), or between two values.
 
     between: 'condition=singular,plural', or the three as a tuple: a label or column of samples and the values of the
-    left and the right side. `by`: columns of `measures.BY` beside 'sample'. Rows that one side lacks are kept, with
-    null for it. Raises StoreError for names and values that the stores do not have, and where not exactly one of
+    left and the right side. `by`: columns of `sample_measures.BY` beside 'sample'. Rows that one side lacks are kept,
+    with null for it. Raises StoreError for names and values that the stores do not have, and where not exactly one of
     `other` and `between` is given.
     """
     if (other is None) == (between is None):

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ..database.names import nearest
 from ..errors import StoreError
-from .measures import NODE_COLUMNS, Matrix, ask, measure_matrix, units_of
+from .sample_measures import NODE_COLUMNS, Matrix, ask, measure_matrix, units_of
 from .statistics import LEVEL, kendalls_w, split_half
 
 if TYPE_CHECKING:

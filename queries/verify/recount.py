@@ -14,6 +14,7 @@ from ..components.components import members_by_columns
 from ..components.parameter_groups import FinestGroup, elements
 from ..importance.flows import read_starts
 from ..importance.soft_flows import Flow, SoftSampleWalk, flow, read_weights
+from ..methods import find_method
 from ..walk.soft_walker import soft_entries
 from ..walk.walker import Entries, count_entries, reaches_loss
 
@@ -117,7 +118,7 @@ def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
     store that does not hold every edge.
     """
     at = flow(store, sample, method)
-    exact = method != "soft"
+    exact = not find_method(method).all_paths
     compare = partial(_compare, tolerance=1e-9 if store.manifest.dtype == "float64" else 1e-4, exact=exact)
     stored = partial(_stored, store, at)
     names = [group.name for group in store.finest_groups]

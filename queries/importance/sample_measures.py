@@ -36,7 +36,6 @@ SPREAD = (  # the measures that get sd and interval over samples
 )
 MEASURES = (*SPREAD[:2], "traced", "dead", "absent", *SPREAD[2:])
 
-_PLACE = "graph::bigint * 4294967296 + node"  # one number to join by is three times as fast as two
 _COUNTS = ("edges", "weighted_edges", "paths", "weighted_paths")
 _TOTALS = ("traced", "dead", "absent", "traced_gradient_l1")
 
@@ -99,44 +98,17 @@ def _samples(store: StoreReader, sample: int | None) -> list[tuple[int, int]]:
     return store.fetch(f"select sample, graph from samples where status = '{OK}' order by sample")
 
 
-def _stored_counts(store: StoreReader, question: Question) -> pa.Table:
+def _stored_measures(store: StoreReader, question: Question) -> pa.Table:
     # The default components, and sums over all: from path_edges, path_counts and path_totals alone.
-    keys = ", ".join(("sample", *question.keys))
-    group = ", ".join(key for key in ("sample", *question.keys) if key != "component")
-    component = "component" in question.keys
-    present = "select distinct graph, component from nodes where kind <> 'copies'" if component else "select null"
-    paths = "coalesce(c.paths, 0)" if component else "t.traced"
-    weighted_paths = "coalesce(c.weighted_paths, 0)" if component else "t.traced_gradient_l1"
-    one_sample = "" if question.sample is None else f"and sample = {question.sample:d}"
-    of_method = f"where method = $method {one_sample}"
-    text = f"""
-    with recorded as (
-        select sample, graph from samples where status = '{OK}' {one_sample}
-    ), totals as (
-        select {group}, {", ".join(f"sum({column})::double as {column}" for column in _TOTALS)}
-        from path_totals {of_method} group by all
-    ), present as (
-        {present}
-    ), component_of as (
-        select {_PLACE} as place, component from nodes
-    ), component_edges as (
-        select {keys}, sum(edges) as edges, sum(weighted_edges) as weighted_edges
-        from path_edges join component_of on place = {_PLACE} {of_method} group by all
-    ), component_paths as (
-        select {keys}, sum(paths) as paths, sum(weighted_paths) as weighted_paths
-        from path_counts {of_method} group by all
-    )
-    select
-        {keys}, coalesce(e.edges, 0) as edges, coalesce(e.weighted_edges, 0) as weighted_edges,
-        {paths} as paths, {weighted_paths} as weighted_paths, {", ".join(f"t.{column}" for column in _TOTALS)},
-        true as is_partition
-    from recorded
-    join totals as t using (sample)
-    {"join present using (graph)" if component else ""}
-    left join component_edges as e using ({keys})
-    left join component_paths as c using ({keys})
-    """
-    return store.rows(text, {"method": question.method})
+    values: dict[str, object] = {
+        "method": question.method,
+        "by_group": "parameter_group" in question.keys,
+        "column": "component" if "component" in question.keys else None,
+    }
+    text = "from sample_importance($method, in_by_group := $by_group, in_column := $column)"
+    if question.sample is None:
+        return store.rows(text, values)
+    return store.rows(f"{text} where sample = $sample", values | {"sample": question.sample})
 
 
 def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
@@ -189,9 +161,11 @@ def _walked_table(sample: int, walked: WalkedSample, question: Question, names: 
     if not by_group:
         values = {name: value.sum(axis=0) for name, value in values.items()}
     n_groups = len(names) if by_group else 1
-    columns: dict[str, pa.Array] = {"sample": pa.array(np.full(n_groups * present.size, sample))}
-    if by_group:
-        columns["parameter_group"] = pa.array([name for name in names for _ in present], pa.string())
+    named = [name for name in names for _ in present] if by_group else [None] * present.size
+    columns: dict[str, pa.Array] = {
+        "sample": pa.array(np.full(n_groups * present.size, sample)),
+        "parameter_group": pa.array(named, pa.string()),
+    }
     for i, column in enumerate(question.columns):
         kind = pa.int32() if column in ("layer", "step") else pa.string()
         columns[column] = pa.array([walked.labels[c][i] for c in present] * n_groups, kind)
@@ -207,27 +181,6 @@ def derived(store: StoreReader, table: pa.Table, name: str, text: str) -> pa.Tab
         return relation.to_arrow_table()
 
 
-def _shares_and_rates(store: StoreReader, counts: pa.Table, question: Question) -> pa.Table:
-    # Shares and rates of each sample's counts.
-    keys = ", ".join(("sample", *question.keys))
-    group = ", ".join(("sample", *(key for key in question.keys if key == "parameter_group")))
-    text = f"""
-    select
-        {keys}, edges, paths, traced::bigint as traced, dead::bigint as dead, absent::bigint as absent,
-        case when bool_and(is_partition) over () then edges / nullif(sum(edges) over g, 0) end as edge_share,
-        edges / nullif(traced, 0) as mean_edges,
-        paths / nullif(traced, 0) as path_rate,
-        weighted_edges, weighted_paths,
-        case when bool_and(is_partition) over () then weighted_edges / nullif(sum(weighted_edges) over g, 0) end
-            as weighted_edge_share,
-        weighted_edges / nullif(traced_gradient_l1, 0) as weighted_mean_edges,
-        weighted_paths / nullif(traced_gradient_l1, 0) as weighted_path_rate
-    from counts
-    window g as (partition by {group})
-    """
-    return derived(store, counts, "counts", text)
-
-
 def sample_measures(store: StoreReader, question: Question) -> pa.Table:
     """One row per (sample, *question.keys): the columns MEASURES of each recorded sample that has such a row.
 
@@ -239,8 +192,12 @@ def sample_measures(store: StoreReader, question: Question) -> pa.Table:
         raise StoreError(
             f"{store.path} has no recorded sample; `gradtrace info {store.path}` counts those that failed."
         )
-    counts = _stored_counts(store, question) if is_stored else _walked_counts(store, question, samples)
-    return _shares_and_rates(store, counts, question)
+    if is_stored:
+        measured = _stored_measures(store, question)
+    else:
+        counts = _walked_counts(store, question, samples)
+        measured = derived(store, counts, "counts", "from importance_measures('counts')")
+    return measured.select(["sample", *question.keys, *MEASURES])
 
 
 def units_of(store: StoreReader, samples: Sequence[int]) -> Units:
