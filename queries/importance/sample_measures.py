@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..components.selectors import Rule, read_rules
 from ..database.connection import duckdb_errors
 from ..errors import StoreError
+from ..methods import GREEDY
 from ..schema import OK
 from .statistics import Units
 
@@ -66,7 +67,7 @@ def ask(
     components: str | Path | None = None,
     groups: str | Path | None = None,
     sample: int | None = None,
-    method: str = "greedy",
+    method: str = GREEDY,
 ) -> Question:
     """A question about a store, with the TOML files it names read.
 

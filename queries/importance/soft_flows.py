@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..components.parameter_groups import Part
 from ..database.graph import Graph
 from ..errors import StoreError
+from ..methods import find_method
 from ..walk.soft_walker import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
 from ..walk.walker import Entries
 from .flows import Counts, PartTotals, SampleWalk, read_entries, sample_walk
@@ -72,7 +73,7 @@ def read_weights(store: StoreReader, sample: int, graph: Graph) -> NDArray[np.fl
     return weight
 
 
-def soft_sample_walk(store: StoreReader, sample: int) -> SoftSampleWalk:
+def soft_sample_walk(store: StoreReader, sample: int, method: str) -> SoftSampleWalk:
     """The edges of a sample for the soft walk.
 
     Raises StoreError where the store does not hold every edge.
@@ -92,7 +93,7 @@ def soft_sample_walk(store: StoreReader, sample: int) -> SoftSampleWalk:
     share = shares(src, np.asarray(rows["contribution"]))
     walk = SoftWalk(graph.n_parameters, src, dst, share, graph.node_of_activation)
     names = [group.name for group in store.finest_groups]
-    return SoftSampleWalk(sample, "soft", graph, walk, read_entries(store, sample, "soft", names, graph))
+    return SoftSampleWalk(sample, method, graph, walk, read_entries(store, sample, method, names, graph))
 
 
 Flow = SampleWalk | SoftSampleWalk
@@ -100,4 +101,5 @@ Flow = SampleWalk | SoftSampleWalk
 
 def flow(store: StoreReader, sample: int, method: str) -> Flow:
     """What answers questions about all paths of a sample under a method."""
-    return soft_sample_walk(store, sample) if method == "soft" else sample_walk(store, sample, method)
+    read = soft_sample_walk if find_method(method).all_paths else sample_walk
+    return read(store, sample, method)

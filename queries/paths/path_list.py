@@ -10,8 +10,8 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..methods import BY_SHARE, method_of_ranking
 from ..show.text import aligned, cell
-from .stored_edges import METHOD_OF
 from .trace import Path
 
 _SHOWN = ("rank", "product", "gradient_share", "probability", "edges", "path")
@@ -55,7 +55,7 @@ class Paths:
             return [self[number] for number in range(*i.indices(len(self)))]
         rank = range(1, len(self) + 1)[i]
         rows = self.hops.filter(pc.equal(self.hops["rank"], rank)).drop_columns(["rank"])
-        return Path(self.start, self.sample, METHOD_OF[self.by], self.end, rows)
+        return Path(self.start, self.sample, method_of_ranking(self.by), self.end, rows)
 
     def __iter__(self) -> Iterator[Path]:
         """The paths, best first."""
@@ -68,7 +68,7 @@ class Paths:
         return f"{counted} of {self.start}{self.restriction} by {self.by}, sample {self.sample}{gradient}"
 
     def _shown(self) -> tuple[list[str], list[list[object]]]:
-        names = [name for name in _SHOWN if name != "probability" or self.by == "share"]
+        names = [name for name in _SHOWN if name != "probability" or self.by == BY_SHARE]
         rows = self.summary.select(names).to_pylist()
         return names, [[_shortened(value) for value in row.values()] for row in rows]
 
