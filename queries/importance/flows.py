@@ -64,11 +64,9 @@ def _traced_edges(
     store: StoreReader, sample: int, method: str, graph: Graph, first: int, end: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # The vertices in [first, end) that have an edge, and where their traced edge leads, -1 where it is dead.
-    rows = store.arrays(
-        f"select src, dst, score is null as dead from {store.table_of(sample, 'best_edges')} "
-        "where method = ? and sample = ? and rank = 1 and src >= ? and src < ? order by src",
-        [method, sample, first, end],
-    )
+    where = "method = ? and rank = 1 and src >= ? and src < ? order by src"
+    columns = "src, dst, score is null as dead"
+    rows = store.sample_arrays(sample, "best_edges", columns, where, [method, first, end])
     src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
     forward = (dst > src) & (dst >= graph.n_parameters) & (dst < graph.n_vertices)
     if not forward.all() or (np.diff(src) <= 0).any():
@@ -89,11 +87,9 @@ def read_walk(store: StoreReader, sample: int, method: str) -> Walk:
 
 def read_entries(store: StoreReader, sample: int, method: str, names: list[str], graph: Graph) -> Entries:
     """The stored entries of a sample, with groups numbered by their place in `names`."""
-    rows = store.arrays(
-        f"select parameter_group, vertex, paths, gradient_l1 from {store.table_of(sample, 'entries')} "
-        "where method = ? and sample = ? order by parameter_group, vertex",
-        [method, sample],
-    )
+    columns = "parameter_group, vertex, paths, gradient_l1"
+    where = "method = ? order by parameter_group, vertex"
+    rows = store.sample_arrays(sample, "entries", columns, where, [method])
     number = {name: i for i, name in enumerate(names)}
     group = np.array([number.get(name, -1) for name in rows["parameter_group"]], np.int32)
     vertex = np.asarray(rows["vertex"], np.int64)
@@ -126,11 +122,8 @@ def read_starts(
     vertex, following = _traced_edges(store, sample, method, graph, first, first + size)
     if not weighted:
         return Starts(vertex, following, np.full(vertex.size, np.nan))
-    rows = store.arrays(
-        f"select vertex, gradient from {store.table_of(sample, 'vertices')} "
-        "where sample = ? and vertex >= ? and vertex < ? order by vertex",
-        [sample, first, first + size],
-    )
+    where = "vertex >= ? and vertex < ? order by vertex"
+    rows = store.sample_arrays(sample, "vertices", "vertex, gradient", where, [first, first + size])
     if not np.array_equal(rows["vertex"], vertex):
         raise StoreError(
             "a parameter group that cuts a stored group needs the gradient of every parameter, which this store was "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..components.components import Label, Members
 from ..components.parameter_groups import Groups
 from ..database.graph import Graph
+from ..database.quoting import identifiers
 from ..walk.walker import Entries
 from .flows import PartTotals
 from .soft_flows import Flow, flow
@@ -88,11 +89,8 @@ def _joined(pieces: list[Entries]) -> Entries:
 
 
 def _stored_totals(store: StoreReader, at: Flow) -> dict[str, PartTotals]:
-    rows = store.fetch(
-        "select parameter_group, parameters, traced, dead, absent, traced_gradient_l1 "
-        f"from {store.table_of(at.sample, 'path_totals')} where method = ? and sample = ?",
-        [at.method, at.sample],
-    )
+    columns = f"parameter_group, {identifiers(PartTotals._fields)}"
+    rows = store.sample_rows(at.sample, "path_totals", columns, "method = ?", [at.method])
     return {row[0]: PartTotals(*row[1:]) for row in rows}
 
 

@@ -64,10 +64,7 @@ class SoftSampleWalk(NamedTuple):
 
 def read_weights(store: StoreReader, sample: int, graph: Graph) -> NDArray[np.float64]:
     """|gradient| of every parameter vertex, nan where it is not stored."""
-    rows = store.arrays(
-        f"select vertex, gradient from {store.table_of(sample, 'vertices')} where sample = ? and vertex < ?",
-        [sample, graph.n_parameters],
-    )
+    rows = store.sample_arrays(sample, "vertices", "vertex, gradient", "vertex < ?", [graph.n_parameters])
     weight = np.full(graph.n_parameters, np.nan)
     weight[np.asarray(rows["vertex"], np.int64)] = np.abs(np.asarray(rows["gradient"], np.float64))
     return weight
@@ -80,13 +77,11 @@ def soft_sample_walk(store: StoreReader, sample: int, method: str) -> SoftSample
     """
     if store.manifest.settings["detail"] != "all":
         raise StoreError(
-            "soft paths of components or groups chosen after the dump need every edge, and this store holds the best "
-            "ones only. Dump with --detail all, or ask for `--by component` or the query importance_by."
+            f"{method} paths of components or groups chosen after the dump need every edge, and this store holds the "
+            "best ones only. Dump with --detail all, or ask for `--by component` or the query importance_by."
         )
     graph = store.graph_of(sample)
-    rows = store.arrays(
-        f"select src, dst, contribution from {store.table_of(sample, 'edges')} where sample = ? order by src", [sample]
-    )
+    rows = store.sample_arrays(sample, "edges", "src, dst, contribution", "true order by src")
     src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
     if (dst <= src).any() or (dst < graph.n_parameters).any() or (dst >= graph.n_vertices).any():
         raise StoreError(f"{store.path} is damaged: sample {sample} has edges against the order of its vertices.")

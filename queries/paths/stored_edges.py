@@ -89,10 +89,7 @@ class _Reader:
         return np.where(vertex < self.first, 0, vertex - self.first + 1)
 
     def rows(self, table: str, columns: str, where: str, params: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
-        return self.store.arrays(
-            f"select {columns} from {self.store.table_of(self.sample, table)} where sample = ? and {where}",
-            [self.sample, *params],
-        )
+        return self.store.sample_arrays(self.sample, table, columns, where, params)
 
     @cached_property
     def sums(self) -> _Sums:
@@ -131,8 +128,8 @@ class _Reader:
 
     def all_edges_of(self, vertices: Ints) -> VertexEdges:
         """Every edge that leaves these vertices."""
-        listed = ", ".join(map(str, vertices.tolist()))
-        return self._checked(self.rows("edges", "src, dst, slot, derivative", f"src in ({listed})"))
+        where = "src in (select unnest(?::bigint[]))"
+        return self._checked(self.rows("edges", "src, dst, slot, derivative", where, [vertices.tolist()]))
 
     def _checked(self, rows: dict[str, NDArray[Any]]) -> VertexEdges:
         src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)

@@ -102,18 +102,14 @@ def _seen(asked: Asked, vertices: Numbers) -> _Seen:
     store, graph = asked.store, asked.graph
     of = [graph.tensor_of(v).node for v in vertices.tolist()]
     nodes = [None if node is None else graph.nodes[node] for node in of]
-    rows = store.arrays(
-        f"select vertex, value, gradient from {store.table_of(asked.sample, 'vertices')} "
-        "where sample = ? and (vertex = ? or vertex >= ?) and vertex in (select unnest(?::bigint[]))",
-        [asked.sample, asked.start, graph.n_parameters, vertices.tolist()],
-    )
+    where = "(vertex = ? or vertex >= ?) and vertex in (select unnest(?::bigint[]))"
+    params = [asked.start, graph.n_parameters, vertices.tolist()]
+    rows = store.sample_arrays(asked.sample, "vertices", "vertex, value, gradient", where, params)
     value, gradient = np.full((2, len(vertices)), np.nan, rows["gradient"].dtype)
     at = np.searchsorted(vertices, rows["vertex"])
     value[at], gradient[at] = rows["value"], rows["gradient"]
     steps = _steps(asked, vertices.tolist(), nodes)
-    ((tokens,),) = store.fetch(
-        f"select tokens from {store.table_of(asked.sample, 'samples')} where sample = ?", [asked.sample]
-    )
+    ((tokens,),) = store.sample_rows(asked.sample, "samples", "tokens")
     columns = {
         "vertex": pa.array(vertices, pa.int64()),
         "vertex_name": pa.array([graph.vertex_name(v) for v in vertices.tolist()], pa.string()),

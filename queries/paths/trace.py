@@ -82,10 +82,7 @@ class Path:
 def _why_it_ends(store: StoreReader, graph: Graph, last: int, sample: int, method: str) -> str:
     if last == graph.loss_vertex:
         return "loss"
-    edges = store.fetch(
-        f"select 1 from {store.table_of(sample, 'best_edges')} where method = ? and sample = ? and src = ?",
-        [method, sample, last],
-    )
+    edges = store.sample_rows(sample, "best_edges", "rank", "method = ? and src = ?", [method, last])
     return "absent" if last < graph.n_parameters and not edges else "dead"
 
 

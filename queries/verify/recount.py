@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..components.components import members_by_columns
 from ..components.parameter_groups import FinestGroup, elements
+from ..database.quoting import identifiers
 from ..importance.flows import read_starts
 from ..importance.soft_flows import Flow, SoftSampleWalk, flow, read_weights
 from ..methods import find_method
@@ -52,12 +53,9 @@ def _compare(table: str, counted: Row, stored: Row, tolerance: float, *, exact: 
 
 
 def _stored(store: StoreReader, at: Flow, table: str, key: str, columns: Sequence[str]) -> Row:
-    names = ", ".join(("parameter_group", *([key] if key else []), *columns))
-    rows = store.fetch(
-        f"select {names} from {store.table_of(at.sample, table)} where method = ? and sample = ?",
-        [at.method, at.sample],
-    )
-    n_keys = len(names.split(", ")) - len(columns)
+    keys = ["parameter_group", *([key] if key else [])]
+    rows = store.sample_rows(at.sample, table, identifiers([*keys, *columns]), "method = ?", [at.method])
+    n_keys = len(keys)
     return {tuple(row[:n_keys]): tuple(map(float, row[n_keys:])) for row in rows}
 
 

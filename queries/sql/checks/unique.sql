@@ -2,7 +2,7 @@
 -- tables: all
 -- param:  $table varchar  table
 -- param:  $grain varchar[]  its columns that identify a row
--- unit:   missing values of these columns, and values that stand in several rows
+-- unit:   missing values of these columns, and rows that stand more than once
 with keys as (
     select columns(lambda c: c in $grain) from query_table($table)
 ),

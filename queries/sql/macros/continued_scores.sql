@@ -7,7 +7,7 @@
 -- param:  in_edges varchar  name of a table or CTE with the columns of edges
 --         and method
 create macro continued_scores(in_edges) as table
-with best as (
+with best_of_target as (
     select method, sample, src as vertex, score
     from best_edges
     where rank = 1
@@ -30,7 +30,7 @@ select
         )
     ) as continued
 from query_table(in_edges) as e
-join best as b
+join best_of_target as b
     on b.method = e.method and b.sample = e.sample and b.vertex = e.dst
 join vertices as v on v.sample = e.sample and v.vertex = e.src
 where b.score is not null

@@ -1,6 +1,6 @@
 -- How far each two methods of the store agree on the components of a sample.
 -- grain:  one row per (sample, parameter_group, component, method, other)
--- reads:  path_totals
+-- reads:  samples, nodes, tensors, path_edges, path_counts, path_totals
 -- unit:   edge_share, other_share: of the path edges of the group, null for a
 --         method without a traced path there; distance: total variation, 0
 --         alike, 1 disjoint; correlation: Spearman over the components that
@@ -9,8 +9,8 @@
 create macro method_agreement() as table
 with shares as (
     select m.method, i.sample, i.parameter_group, i.component, i.edge_share
-    from (select distinct method from path_totals) as m,
-        sample_importance(m.method) as i
+    from (select distinct method from path_totals) as m
+    cross join sample_importance(m.method) as i
 ),
 
 met as (

@@ -1,8 +1,8 @@
--- How many paths of each parameter group run over every vertex of a sample: from
--- where they enter the graph they are pushed along the traced edges, level by
--- level. That is also how many of their edges lead to the vertex.
+-- How many paths of each parameter group run over every vertex of a sample:
+-- from where they enter the graph they are pushed along the traced edges, level
+-- by level. That is also how many of their edges lead to the vertex.
 -- grain:  one row per (parameter_group, vertex)
--- reads:  entries
+-- reads:  entries, best_edges
 -- unit:   paths; gradient_l1 counts each by its parameter's |gradient|
 -- param:  in_sample bigint  sample
 -- param:  in_method varchar  method of one path

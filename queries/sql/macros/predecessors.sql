@@ -1,6 +1,6 @@
 -- The edges that lead to a vertex, the largest |contribution| first.
 -- grain:  one row per (src, slot)
--- reads:  tensors
+-- reads:  tensors, edges, best_edges
 -- param:  in_sample bigint  sample
 -- param:  in_vertex bigint  number of the vertex
 create macro predecessors(in_sample, in_vertex) as table

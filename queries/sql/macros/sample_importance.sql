@@ -1,6 +1,7 @@
 -- The importance of components in every sample: the one definition that the
 -- query files, the command and Python use.
 -- grain:  one row per (sample, parameter_group, component)
+-- reads:  samples, nodes, tensors, path_edges, path_counts, path_totals
 -- unit:   as of importance_measures
 -- param:  in_method varchar  method
 -- param:  in_by_group boolean = true  as of importance_counts

@@ -1,6 +1,6 @@
 -- The edges that leave a vertex, the largest |contribution| first.
 -- grain:  one row per (dst, slot)
--- reads:  tensors
+-- reads:  tensors, edges, best_edges
 -- param:  in_sample bigint  sample
 -- param:  in_vertex bigint  number of the vertex
 create macro successors(in_sample, in_vertex) as table

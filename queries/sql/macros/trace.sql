@@ -2,6 +2,7 @@
 -- recursive term that reads Parquet would read it again at every hop. Edges
 -- lead to larger vertices, so the order of vertices is the order of hops.
 -- grain:  one row per hop
+-- reads:  best_edges
 -- param:  in_sample bigint  sample
 -- param:  in_vertex bigint  number of the vertex to start from
 -- param:  in_method varchar = 'greedy'  method of one path
