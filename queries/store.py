@@ -134,7 +134,7 @@ class Store(StoreReader):
         return summarise(self)
 
     def verify(self) -> list[Check]:
-        """Check every claim the store makes; see `queries.verify.verify`. Failures are rows, not errors."""
+        """Check what must hold of the store; see `queries.verify.verify`. Failures are rows, not errors."""
         from .verify.verify import verify
 
         return verify(self)

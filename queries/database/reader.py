@@ -30,8 +30,8 @@ class StoreReader:
         self.manifest = manifest
         self._graphs: dict[int, Graph] = {}
         self._graph_of: dict[int, int] = {}
-        self.walks: dict[tuple[str, int], Any] = {}  # the last few, kept by `queries.importance.flows`
-        self.walked: dict[object, Any] = {}  # what the walker found, kept by `queries.importance.recounted`
+        self.flows: dict[tuple[str, int], Any] = {}  # the last few, kept by `queries.importance.flows`
+        self.counted: dict[object, Any] = {}  # what the walker found, kept by `queries.importance.recounted`
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError
 from ..show.text import aligned, cell
 from .sample_columns import sample_column, values_of
-from .sample_measures import BY, Matrix, ask, measure_matrix, units_of
+from .sample_measures import BY, Matrix, importance_question, measure_matrix, units_of
 from .statistics import Units, paired_difference, unpaired_difference
 
 if TYPE_CHECKING:
@@ -253,7 +253,10 @@ def compare(
             f"a comparison has each of {', '.join(BY[1:])} once to group by, got {', '.join(by) or 'none'}."
         )
     stores = [store] if other is None else [store, other]
-    matrices = [measure_matrix(s, ask(s, ("sample", *by), components, groups, method=method), measure) for s in stores]
+    matrices = [
+        measure_matrix(s, importance_question(s, ("sample", *by), components, groups, method=method), measure)
+        for s in stores
+    ]
     if between is not None:
         left, right = _group_sides(store, between, matrices[0])
     else:

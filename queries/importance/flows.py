@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.parameter_groups import Part
+from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
 from ..walk.walker import Entries, Walk, components_met, count_entries, count_paths, push, reaches_loss
@@ -20,7 +20,7 @@ Counts = tuple[NDArray[np.float64], NDArray[np.float64]]
 _KEPT = 4  # walks kept in memory by a store
 
 
-class SampleWalk(NamedTuple):
+class SampleFlow(NamedTuple):
     """One sample's traced edges, and where the parameters of the finest groups (in the order of names) enter."""
 
     sample: int
@@ -37,7 +37,7 @@ class SampleWalk(NamedTuple):
         """Paths of each group that meet each component, and weighted: two n_groups x n_components."""
         return count_paths(components_met(self.walk, bits), entries, self.walk.first, n_groups, n_components)
 
-    def entries_of_part(self, store: StoreReader, part: Part) -> tuple[Entries, PartTotals]:
+    def entries_of_part(self, store: StoreReader, part: GroupPart) -> tuple[Entries, PartTotals]:
         """Where the parameters of a part of a finest group enter the graph."""
         return _part_entries(store, self, part)
 
@@ -98,14 +98,14 @@ def read_entries(store: StoreReader, sample: int, method: str, names: list[str],
     return Entries(group, vertex, np.asarray(rows["paths"], float), np.asarray(rows["gradient_l1"], float))
 
 
-def sample_walk(store: StoreReader, sample: int, method: str) -> SampleWalk:
+def sample_flow(store: StoreReader, sample: int, method: str) -> SampleFlow:
     """The walk and entries of a sample; the last few stay in memory."""
-    kept: dict[tuple[str, int], SampleWalk] = store.walks
+    kept: dict[tuple[str, int], SampleFlow] = store.flows
     if (method, sample) not in kept:
         graph = store.graph_of(sample)
         names = [group.name for group in store.finest_groups]
         entries = read_entries(store, sample, method, names, graph)
-        kept[method, sample] = SampleWalk(sample, method, graph, read_walk(store, sample, method), entries)
+        kept[method, sample] = SampleFlow(sample, method, graph, read_walk(store, sample, method), entries)
         while len(kept) > _KEPT:
             kept.pop(next(iter(kept)))
     return kept[method, sample]
@@ -132,7 +132,7 @@ def read_starts(
     return Starts(vertex, following, np.abs(np.asarray(rows["gradient"], np.float64)))
 
 
-def _part_entries(store: StoreReader, at: SampleWalk, part: Part) -> tuple[Entries, PartTotals]:
+def _part_entries(store: StoreReader, at: SampleFlow, part: GroupPart) -> tuple[Entries, PartTotals]:
     first = part.tensor.first_vertex or 0
     starts = read_starts(store, at.sample, at.method, first, part.tensor.size)
     inside = part.mask[starts.vertex - first]

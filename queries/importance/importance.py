@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..database.quoting import identifier, identifiers
 from ..errors import StoreError
 from .sample_columns import LABEL, SampleColumn, sample_column
-from .sample_measures import BY, MEASURES, SPREAD, ask, codes, derived, sample_measures, units_of
+from .sample_measures import BY, MEASURES, SPREAD, codes, derived, importance_question, sample_measures, units_of
 from .statistics import Units, means, summarise_samples
 
 _SPREAD_OF = ("sd", "low", "high")
@@ -134,7 +134,7 @@ def importance(
     columns = [sample_column(store, name, BY) for name in by if name not in BY]
     _check_names(by)
     inside = [name for name in by if name in BY]
-    question = ask(store, inside, components, groups, sample, method)
+    question = importance_question(store, inside, components, groups, sample, method)
     rows = _with_sample_columns(store, sample_measures(store, question), columns)
     grouping = [column.name for column in columns]
     if "sample" not in by:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..components.components import Label, Members
-from ..components.parameter_groups import Groups
+from ..components.parameter_groups import ParameterGroups
 from ..database.graph import Graph
 from ..database.quoting import identifiers
 from ..walk.walker import Entries
@@ -30,7 +30,7 @@ class Totals(NamedTuple):
     traced_gradient_l1: NDArray[np.float64]
 
 
-class WalkedSample(NamedTuple):
+class CountedSample(NamedTuple):
     """The counts of one sample: G groups, C components, of which `present` are in the sample's graph."""
 
     labels: list[Label]  # C
@@ -65,7 +65,7 @@ def label(members: Members) -> Labelled:
     return Labelled(members, cell.reshape(-1).astype(np.int32), in_component.astype(float))
 
 
-def _whole_entries(at: Flow, groups: Groups) -> Entries:
+def _whole_entries(at: Flow, groups: ParameterGroups) -> Entries:
     # A finest group may be in several groups, or in none.
     of = at.entries
     pieces = []
@@ -94,7 +94,9 @@ def _stored_totals(store: StoreReader, at: Flow) -> dict[str, PartTotals]:
     return {row[0]: PartTotals(*row[1:]) for row in rows}
 
 
-def _group_entries(store: StoreReader, at: Flow, groups: Groups, finest_names: list[str]) -> tuple[Entries, Totals]:
+def _group_entries(
+    store: StoreReader, at: Flow, groups: ParameterGroups, finest_names: list[str]
+) -> tuple[Entries, Totals]:
     stored = _stored_totals(store, at)
     totals = np.zeros((len(PartTotals._fields), len(groups.names)))
     for group, finest in groups.whole:
@@ -107,14 +109,14 @@ def _group_entries(store: StoreReader, at: Flow, groups: Groups, finest_names: l
     return _joined(pieces), Totals(*totals)
 
 
-def walk_sample(
+def count_sample(
     store: StoreReader,
     sample: int,
     method: str,
     labelled_of: Callable[[Graph], Labelled],
-    groups: Groups,
+    groups: ParameterGroups,
     finest_names: list[str],
-) -> WalkedSample:
+) -> CountedSample:
     """Count the edges and paths of each group in each component, for one sample.
 
     Raises StoreError when a group cuts a stored one and the store lacks the gradients of parameters.
@@ -126,7 +128,7 @@ def walk_sample(
     n_groups, n_components = len(groups.names), len(members.labels)
     edges, weighted_edges = at.edges_into(labelled.cell, entries, n_groups, len(in_component))
     paths, weighted_paths = at.paths_meeting(members.bits, entries, n_groups, n_components)
-    return WalkedSample(
+    return CountedSample(
         labels=members.labels,
         present=members.present,
         is_partition=members.is_partition,

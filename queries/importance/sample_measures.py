@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..components.selectors import Rule, read_rules
+from ..components.selectors import Selector, read_selectors
 from ..database.connection import duckdb_errors
 from ..errors import StoreError
 from ..methods import GREEDY
@@ -24,10 +24,10 @@ from .statistics import Units
 if TYPE_CHECKING:
     import duckdb
 
-    from ..components.parameter_groups import Groups
+    from ..components.parameter_groups import ParameterGroups
     from ..database.graph import Graph
     from ..database.reader import StoreReader
-    from .recounted import Labelled, WalkedSample
+    from .recounted import CountedSample, Labelled
 
 NODE_COLUMNS = ("component", "module", "role", "layer", "step", "op_type")
 BY = ("sample", "parameter_group", *NODE_COLUMNS)
@@ -41,12 +41,12 @@ _COUNTS = ("edges", "weighted_edges", "paths", "weighted_paths")
 _TOTALS = ("traced", "dead", "absent", "traced_gradient_l1")
 
 
-class Question(NamedTuple):
-    """What is asked for: the columns of `BY` that divide a sample, and the rules of components and groups in files."""
+class ImportanceQuestion(NamedTuple):
+    """What is asked for: the columns of `BY` that divide a sample, and the selectors of files."""
 
     by: tuple[str, ...]
-    components: tuple[Rule, ...] | None
-    groups: tuple[Rule, ...] | None
+    components: tuple[Selector, ...] | None
+    groups: tuple[Selector, ...] | None
     sample: int | None
     method: str
 
@@ -61,14 +61,14 @@ class Question(NamedTuple):
         return tuple(column for column in self.by if column != "sample")
 
 
-def ask(
+def importance_question(
     store: StoreReader,
     by: Sequence[str],
     components: str | Path | None = None,
     groups: str | Path | None = None,
     sample: int | None = None,
     method: str = GREEDY,
-) -> Question:
+) -> ImportanceQuestion:
     """A question about a store, with the TOML files it names read.
 
     Raises StoreError for a sample or method the store lacks, a file that is wrong, and components of a file that are
@@ -83,10 +83,10 @@ def ask(
     store.check_method(method)
     if sample is not None:
         store.graph_of(sample)
-    return Question(
+    return ImportanceQuestion(
         tuple(by),
-        None if components is None else read_rules(components, "component"),
-        None if groups is None else read_rules(groups, "parameter_group"),
+        None if components is None else read_selectors(components, "component"),
+        None if groups is None else read_selectors(groups, "parameter_group"),
         sample,
         method,
     )
@@ -99,7 +99,7 @@ def _samples(store: StoreReader, sample: int | None) -> list[tuple[int, int]]:
     return store.fetch(f"select sample, graph from samples where status = '{OK}' order by sample")
 
 
-def _stored_measures(store: StoreReader, question: Question) -> pa.Table:
+def _stored_measures(store: StoreReader, question: ImportanceQuestion) -> pa.Table:
     # The default components, and sums over all: from path_edges, path_counts and path_totals alone.
     values: dict[str, object] = {
         "method": question.method,
@@ -112,7 +112,9 @@ def _stored_measures(store: StoreReader, question: Question) -> pa.Table:
     return store.rows(f"{text} where sample = $sample", values | {"sample": question.sample})
 
 
-def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
+def _resolve_groups(
+    store: StoreReader, question: ImportanceQuestion, graph: Graph
+) -> tuple[ParameterGroups, list[str]]:
     from ..components.parameter_groups import finest, resolve_groups
 
     stored = store.finest_groups
@@ -122,42 +124,42 @@ def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tup
     return groups, [group.name for group in stored]
 
 
-def _walked_counts(store: StoreReader, question: Question, samples: list[tuple[int, int]]) -> pa.Table:
-    from ..components.components import RuleUse, check_use, members_by_columns, members_by_rules
-    from .recounted import label, walk_sample
+def _counted_again(store: StoreReader, question: ImportanceQuestion, samples: list[tuple[int, int]]) -> pa.Table:
+    from ..components.components import SelectorUse, check_use, members_by_columns, members_by_selectors
+    from .recounted import count_sample, label
 
     graphs = [store.graph(graph) for graph in sorted({graph for _, graph in samples})]
     groups, finest_names = _resolve_groups(store, question, graphs[0])
-    rules = question.components
-    use = RuleUse([0] * len(rules or ()), [0] * len(rules or ()))
+    selectors = question.components
+    use = SelectorUse([0] * len(selectors or ()), [0] * len(selectors or ()))
 
     @cache
     def labelled_of(graph: int) -> Labelled:
-        if rules is None:
+        if selectors is None:
             return label(members_by_columns(store.graph(graph), question.columns))
-        return label(members_by_rules(store.graph(graph), rules, use))
+        return label(members_by_selectors(store.graph(graph), selectors, use))
 
-    if rules is not None:
+    if selectors is not None:
         for graph in graphs:
             labelled_of(graph.graph)
-        check_use(rules, use, graphs)
+        check_use(selectors, use, graphs)
     tables = []
     for sample, _ in samples:
-        key = (question.method, sample, question.columns, rules, question.groups)
-        if key not in store.walked:
-            store.walked[key] = walk_sample(
+        key = (question.method, sample, question.columns, selectors, question.groups)
+        if key not in store.counted:
+            store.counted[key] = count_sample(
                 store, sample, question.method, lambda graph: labelled_of(graph.graph), groups, finest_names
             )
-        tables.append(_walked_table(sample, store.walked[key], question, groups.names))
+        tables.append(_counts_table(sample, store.counted[key], question, groups.names))
     return pa.concat_tables(tables)
 
 
-def _walked_table(sample: int, walked: WalkedSample, question: Question, names: list[str]) -> pa.Table:
+def _counts_table(sample: int, counted: CountedSample, question: ImportanceQuestion, names: list[str]) -> pa.Table:
     # One row per (group, component present in the graph); groups are summed where they are not asked for.
-    present = np.flatnonzero(walked.present)
+    present = np.flatnonzero(counted.present)
     by_group = "parameter_group" in question.by
-    counts = {name: getattr(walked, name)[:, present] for name in _COUNTS}
-    totals = {name: np.repeat(getattr(walked.totals, name)[:, None], present.size, axis=1) for name in _TOTALS}
+    counts = {name: getattr(counted, name)[:, present] for name in _COUNTS}
+    totals = {name: np.repeat(getattr(counted.totals, name)[:, None], present.size, axis=1) for name in _TOTALS}
     values = counts | totals
     if not by_group:
         values = {name: value.sum(axis=0) for name, value in values.items()}
@@ -169,9 +171,9 @@ def _walked_table(sample: int, walked: WalkedSample, question: Question, names: 
     }
     for i, column in enumerate(question.columns):
         kind = pa.int32() if column in ("layer", "step") else pa.string()
-        columns[column] = pa.array([walked.labels[c][i] for c in present] * n_groups, kind)
+        columns[column] = pa.array([counted.labels[c][i] for c in present] * n_groups, kind)
     columns |= {name: pa.array(value.reshape(-1)) for name, value in values.items()}
-    columns["is_partition"] = pa.array(np.full(n_groups * present.size, walked.is_partition))
+    columns["is_partition"] = pa.array(np.full(n_groups * present.size, counted.is_partition))
     return pa.table(columns)
 
 
@@ -182,10 +184,10 @@ def derived(store: StoreReader, table: pa.Table, name: str, text: str) -> pa.Tab
         return relation.to_arrow_table()
 
 
-def sample_measures(store: StoreReader, question: Question) -> pa.Table:
+def sample_measures(store: StoreReader, question: ImportanceQuestion) -> pa.Table:
     """One row per (sample, *question.keys): the columns MEASURES of each recorded sample that has such a row.
 
-    Raises StoreError where the files' rules do not fit the store, and where no sample is recorded.
+    Raises StoreError where the files' selectors do not fit the store, and where no sample is recorded.
     """
     is_stored = question.components is None and question.groups is None and set(question.columns) <= {"component"}
     samples = _samples(store, question.sample)
@@ -196,7 +198,7 @@ def sample_measures(store: StoreReader, question: Question) -> pa.Table:
     if is_stored:
         measured = _stored_measures(store, question)
     else:
-        counts = _walked_counts(store, question, samples)
+        counts = _counted_again(store, question, samples)
         measured = derived(store, counts, "counts", "from importance_measures('counts')")
     return measured.select(["sample", *question.keys, *MEASURES])
 
@@ -225,7 +227,7 @@ class Matrix(NamedTuple):
     values: NDArray[np.float64]  # R x S: nan where the sample has no such row, or no value in it
 
 
-def measure_matrix(store: StoreReader, question: Question, measure: str) -> Matrix:
+def measure_matrix(store: StoreReader, question: ImportanceQuestion, measure: str) -> Matrix:
     """One measure of `sample_measures` with its samples side by side.
 
     Raises StoreError for an unknown measure, and for shares of components that are no partition.

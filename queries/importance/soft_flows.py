@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.parameter_groups import Part
+from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
 from ..methods import find_method
 from ..walk.soft_walker import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
 from ..walk.walker import Entries
-from .flows import Counts, PartTotals, SampleWalk, read_entries, sample_walk
+from .flows import Counts, PartTotals, SampleFlow, read_entries, sample_flow
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader
 
 
-class SoftSampleWalk(NamedTuple):
+class SoftSampleFlow(NamedTuple):
     """One sample's edges and their shares, and where the mass of the finest groups (in the order of names) enters."""
 
     sample: int
@@ -38,7 +38,7 @@ class SoftSampleWalk(NamedTuple):
         inside = (bits[:, component // 64] >> (component % 64).astype(np.uint64)) & np.uint64(1)
         return soft_paths(soft_met(self.walk, inside.astype(np.bool_)), entries, self.walk.first, n_groups)
 
-    def entries_of_part(self, store: StoreReader, part: Part) -> tuple[Entries, PartTotals]:
+    def entries_of_part(self, store: StoreReader, part: GroupPart) -> tuple[Entries, PartTotals]:
         """Where the mass of the parameters of a part of a finest group enters the graph."""
         first = part.tensor.first_vertex or 0
         members = np.zeros(self.graph.n_parameters, np.bool_)
@@ -70,7 +70,7 @@ def read_weights(store: StoreReader, sample: int, graph: Graph) -> NDArray[np.fl
     return weight
 
 
-def soft_sample_walk(store: StoreReader, sample: int, method: str) -> SoftSampleWalk:
+def soft_sample_flow(store: StoreReader, sample: int, method: str) -> SoftSampleFlow:
     """The edges of a sample for the soft walk.
 
     Raises StoreError where the store does not hold every edge.
@@ -88,13 +88,13 @@ def soft_sample_walk(store: StoreReader, sample: int, method: str) -> SoftSample
     share = shares(src, np.asarray(rows["contribution"]))
     walk = SoftWalk(graph.n_parameters, src, dst, share, graph.node_of_activation)
     names = [group.name for group in store.finest_groups]
-    return SoftSampleWalk(sample, method, graph, walk, read_entries(store, sample, method, names, graph))
+    return SoftSampleFlow(sample, method, graph, walk, read_entries(store, sample, method, names, graph))
 
 
-Flow = SampleWalk | SoftSampleWalk
+Flow = SampleFlow | SoftSampleFlow
 
 
 def flow(store: StoreReader, sample: int, method: str) -> Flow:
     """What answers questions about all paths of a sample under a method."""
-    read = soft_sample_walk if find_method(method).all_paths else sample_walk
+    read = soft_sample_flow if find_method(method).all_paths else sample_flow
     return read(store, sample, method)

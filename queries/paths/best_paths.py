@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.components import Members, RuleUse, check_use, members_by_columns, members_by_rules
-from ..components.selectors import read_rules
+from ..components.components import Members, SelectorUse, check_use, default_components, members_by_selectors
+from ..components.selectors import read_selectors
 from ..database.graph import Graph
 from ..database.names import find_vertex, nearest
 from ..errors import StoreError
@@ -137,11 +137,11 @@ def _requirements(graph: Graph, names: Sequence[Name], components: str | Path | 
 
 def _members(graph: Graph, components: str | Path | None) -> Members:
     if components is None:
-        return members_by_columns(graph, ["component"])
-    rules = read_rules(components, "component")
-    use = RuleUse([0] * len(rules), [0] * len(rules))
-    members = members_by_rules(graph, rules, use)
-    check_use(rules, use, [graph])
+        return default_components(graph)
+    selectors = read_selectors(components, "component")
+    use = SelectorUse([0] * len(selectors), [0] * len(selectors))
+    members = members_by_selectors(graph, selectors, use)
+    check_use(selectors, use, [graph])
     return members
 
 

@@ -1,4 +1,4 @@
-"""What a store claims about its rows: the files of `queries/sql/checks`, each a count of the rows that break it."""
+"""What must hold of a store's rows: the files of `queries/sql/checks`, each a count of the rows that break it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a store claims about its rows, one file each: a statement that counts the rows which break the claim."""
+"""What must hold of a store's rows, one file each: a statement that counts the rows which break it."""
