@@ -7,7 +7,6 @@ the interval resamples pairs. Else it is *unpaired*: each side's samples are res
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..show.text import aligned, cell
+from ..show.cells import columns_of
+from ..show.shown import Layout, Shown
 from .sample_columns import sample_column, values_of
 from .sample_measures import BY, Matrix, importance_question, measure_matrix, units_of
 from .statistics import Units, paired_difference, unpaired_difference
@@ -53,7 +53,7 @@ class Pairing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Differences right - left of one measure, a row per combination of the columns it was grouped by.
 
     `rows`: these columns; left, right: means over samples; difference, low, high: right - left with its bootstrap 95 %
@@ -77,19 +77,8 @@ class Comparison:
             "bootstrap 95 % interval over samples"
         )
 
-    def __str__(self) -> str:
-        names = self.rows.column_names
-        table = aligned(names, [list(row.values()) for row in self.rows.to_pylist()])
-        return "\n".join([self.title(), *self.notes, table])
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.rows.column_names)
-        rows = (
-            "".join(f"<td>{html.escape(cell(value))}</td>" for value in row.values()) for row in self.rows.to_pylist()
-        )
-        caption = html.escape(" ".join([self.title(), *self.notes]))
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    def _layout(self) -> Layout:
+        return Layout(self.title(), self.notes, self.rows.column_names, columns_of(self.rows))
 
     def to_arrow(self) -> pa.Table:
         """The rows as an Arrow table."""
