@@ -23,14 +23,8 @@ def _stored_files(manifest: Manifest, table: str) -> tuple[int, int, int]:
 def summarise(store: StoreReader) -> dict[str, Any]:
     """Model, settings, samples, graphs and sizes of a store, by name; sizes in bytes."""
     manifest = store.manifest
-    ((recorded, failed, tokens, seconds, edges),) = store.fetch(
-        "select count(*) filter (where status = 'ok'), count(*) filter (where status <> 'ok'), "
-        "coalesce(sum(n_tokens) filter (where status = 'ok'), 0)::bigint, coalesce(sum(seconds), 0), "
-        "coalesce(sum(n_edges), 0)::bigint from samples"
-    )
-    ((graphs, parameters, vertices, error),) = store.fetch(
-        "select count(*), max(n_parameters), max(n_vertices), max(conservation_error) from graphs"
-    )
+    ((recorded, failed, tokens, seconds, edges, *structure),) = store.fetch("from store_summary()")
+    graphs, parameters, vertices, error = structure
     info: dict[str, Any] = {
         "path": str(store.path),
         "tool_version": manifest.tool_version,
