@@ -54,7 +54,7 @@ def summarise(store: StoreReader) -> dict[str, Any]:
 
 def _revealed(store: StoreReader) -> dict[str, str]:
     """What the store tells of data and model to whom it is given."""
-    ((texts, tokens),) = store.fetch("select count(text), count(*) filter (where len(tokens) > 0) from samples")
+    ((texts, tokens),) = store.fetch("select count(text), count(nullif(len(tokens), 0)) from samples")
     labels = store.fetch("select distinct unnest(map_keys(labels)) from samples order by 1")
     checkpoints = store.fetch("select distinct checkpoint from samples where checkpoint is not null order by 1")
     model, source = store.manifest.model.get("name"), store.manifest.samples.get("source")

@@ -79,10 +79,10 @@ class DrawnGraph:
     owner: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.token_offsets, self.owner, vertex = {}, {}, 0
+        self.firsts, self.owner, vertex = {}, {}, 0
         for t, tensor in enumerate(self.tensors):
             if tensor.has_vertices:
-                self.token_offsets[t] = vertex
+                self.firsts[t] = vertex
                 for v in range(vertex, vertex + tensor.size):
                     self.owner[v] = t
                 vertex += tensor.size
@@ -94,7 +94,7 @@ class DrawnGraph:
 
     @property
     def loss(self) -> int:
-        return next(self.token_offsets[t] for t, tensor in enumerate(self.tensors) if tensor.kind == "loss")
+        return next(self.firsts[t] for t, tensor in enumerate(self.tensors) if tensor.kind == "loss")
 
     def node_of(self, vertex: int) -> int:
         node = self.tensors[self.owner[vertex]].node
@@ -198,7 +198,7 @@ def _graph_rows(graphs: list[DrawnGraph]) -> dict[str, Rows]:
                 components.setdefault(op.component, op)
         for t, tensor in enumerate(g.tensors):
             row = {**tensor._asdict(), "graph": g.graph, "tensor": t, "size": tensor.size}
-            rows["tensors"].append({**row, "first_vertex": g.token_offsets.get(t)})
+            rows["tensors"].append({**row, "first_vertex": g.firsts.get(t)})
     for name, op in sorted(components.items()):
         rows["components"].append({"component": name, "module": op.module, "role": op.role, "layer": op.layer})
     for group in graphs[0].groups:
@@ -288,7 +288,7 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
                 rows["best_edges"].append({"method": method, **key, **row})
     if detail == "all":
         rows["edges"] = [{**key, **_edge_row(s, e)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))]
-    for t, first in s.graph.token_offsets.items():
+    for t, first in s.graph.firsts.items():
         tensor = s.graph.tensors[t]
         gradients = [abs(s.gradient[v]) for v in range(first, first + tensor.size)]
         zeros = {"value_zeros": 0.0, "gradient_zeros": gradients.count(0.0) / tensor.size}
