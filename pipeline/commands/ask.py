@@ -14,7 +14,6 @@ import typer
 from . import add
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from ...queries import Store
@@ -60,13 +59,6 @@ def _print(rows: pa.Table, form: Format, out: Path | None) -> None:
     from ..output import print_rows
 
     print_rows(rows, form.value, out)
-
-
-def _read(relation: duckdb.DuckDBPyRelation) -> pa.Table:
-    from ...queries.database.connection import duckdb_errors
-
-    with duckdb_errors("the SQL failed"):
-        return relation.to_arrow_table()
 
 
 def trace(
@@ -172,11 +164,11 @@ def importance(
     Example: gradtrace importance runs/demo/store --components lstm_gates --groups lstm_gates
     """
     from ...queries import open_store
+    from ...queries.database.connection import read_relation
 
     columns = [column.strip() for column in by.split(",") if column.strip()]
-    rows = _read(
-        open_store(store).importance(columns, components=components, groups=groups, sample=sample, method=method)
-    )
+    relation = open_store(store).importance(columns, components=components, groups=groups, sample=sample, method=method)
+    rows = read_relation(relation)
     if form is Format.TABLE:
         rows = rows.select([*columns, *(_NARROW_SAMPLE if "sample" in columns else _NARROW)])
     _print(rows, form, out)
@@ -218,6 +210,7 @@ def query(
     Example: gradtrace query runs/demo/store token_importance -p sample=3
     """
     from ...queries import StoreError, open_store
+    from ...queries.database.connection import read_relation
 
     values: dict[str, object] = {}
     for given in parameter or []:
@@ -225,7 +218,7 @@ def query(
         if not equals:
             raise StoreError(f"got -p {given!r}, wanted NAME=VALUE, as in -p sample=0.")
         values[key.strip()] = value
-    _print(_read(open_store(store).query(name, **values)), form, out)
+    _print(read_relation(open_store(store).query(name, **values)), form, out)
 
 
 def _signature(query: Any) -> str:

@@ -36,13 +36,11 @@ def stability(
     Example: gradtrace stability runs/demo/store --measure path_rate
     """
     from ...queries import open_store
-    from ...queries.database.connection import duckdb_errors
+    from ...queries.database.connection import read_relation
     from ..output import print_rows
 
     relation = open_store(store).stability(by, group, measure, method, components, groups)
-    with duckdb_errors("the stability failed"):
-        rows = relation.to_arrow_table()
-    print_rows(rows, form.value, out)
+    print_rows(read_relation(relation), form.value, out)
 
 
 def compare(

@@ -38,6 +38,12 @@ def duckdb_errors(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {error}") from error
 
 
+def read_relation(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """The rows of a relation; errors that appear while reading raise StoreError."""
+    with duckdb_errors("the SQL failed"):
+        return relation.to_arrow_table()
+
+
 def scan(store: Path, files: list[str], table: str) -> str:
     """What to put behind `from` to read these files of a table, given relative to the store.
 

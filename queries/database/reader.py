@@ -12,7 +12,7 @@ from ..components.parameter_groups import FinestGroup, read_finest_groups
 from ..errors import StoreError
 from ..manifest import Manifest
 from ..schema import OK
-from .connection import connect, describe, duckdb_errors, scan, select_statement
+from .connection import connect, describe, duckdb_errors, read_relation, scan, select_statement
 from .graph import Graph, read_graph
 from .library import Query, load_queries, load_query
 
@@ -72,9 +72,7 @@ class StoreReader:
 
     def rows(self, text: str, params: Mapping[str, object] | Sequence[object] | None = None) -> pa.Table:
         """The answer of `sql` as an Arrow table; errors that appear while reading raise StoreError too."""
-        relation = self.sql(text, params)
-        with duckdb_errors("the SQL failed"):
-            return relation.to_arrow_table()
+        return read_relation(self.sql(text, params))
 
     def fetch(self, text: str, params: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of one of this package's own statements; an error of DuckDB's raises StoreError."""

@@ -105,11 +105,10 @@ def _stored_measures(store: StoreReader, question: ImportanceQuestion) -> pa.Tab
         "method": question.method,
         "by_group": "parameter_group" in question.keys,
         "column": "component" if "component" in question.keys else None,
+        "sample": question.sample,
     }
-    text = "from sample_importance($method, in_by_group := $by_group, in_column := $column)"
-    if question.sample is None:
-        return store.rows(text, values)
-    return store.rows(f"{text} where sample = $sample", values | {"sample": question.sample})
+    given = "in_by_group := $by_group, in_column := $column, in_sample := $sample"
+    return store.rows(f"from sample_importance($method, {given})", values)
 
 
 def _resolve_groups(

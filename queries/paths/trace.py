@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ..database.connection import duckdb_errors
+from ..database.connection import read_relation
 from ..database.graph import Graph
 from ..database.names import find_vertex
 from ..errors import StoreError
@@ -90,7 +90,6 @@ def trace(store: StoreReader, parameter: str, sample: int, method: str) -> Path:
             "of its group enter the graph where. Dump with --detail parameters to trace single parameters."
         )
     relation = store.query("trace", sample=sample, vertex=vertex, method=method)
-    with duckdb_errors("the trace failed"):
-        rows = relation.to_arrow_table()
+    rows = read_relation(relation)
     end = _why_it_ends(store, graph, rows["vertex"][-1].as_py(), sample, method)
     return Path(graph.vertex_name(vertex), sample, method, end, rows)

@@ -9,8 +9,12 @@
 --         is of all parameters
 -- param:  in_column varchar = 'component'  the column of nodes that stands in
 --         the column component; null: a row is of the whole graph
+-- param:  in_sample bigint = null  one sample only
 create macro importance_counts(
-    in_method, in_by_group := true, in_column := 'component'
+    in_method,
+    in_by_group := true,
+    in_column := 'component',
+    in_sample := null
 ) as table
 with operators as materialized (
     -- one number to join by is three times as fast as two
@@ -42,7 +46,7 @@ totals as (
         sum(absent)::double as absent,
         sum(traced_gradient_l1) as traced_gradient_l1
     from path_totals
-    where method = in_method
+    where method = in_method and (in_sample is null or sample = in_sample)
     group by all
 ),
 
@@ -55,6 +59,7 @@ component_edges as (
     from path_edges as e
     join operators as o on o.place = e.graph::bigint * 4294967296 + e.node
     where e.method = in_method
+        and (in_sample is null or e.sample = in_sample)
     group by all
 ),
 
@@ -65,7 +70,9 @@ component_paths as (
         component,
         sum(paths) as paths, sum(weighted_paths) as weighted_paths
     from path_counts
-    where method = in_method and in_column = 'component'
+    where method = in_method
+        and in_column = 'component'
+        and (in_sample is null or sample = in_sample)
     group by all
 )
 

@@ -6,13 +6,20 @@
 -- param:  in_method varchar  method
 -- param:  in_by_group boolean = true  as of importance_counts
 -- param:  in_column varchar = 'component'  as of importance_counts
+-- param:  in_sample bigint = null  as of importance_counts
 create macro sample_importance(
-    in_method, in_by_group := true, in_column := 'component'
+    in_method,
+    in_by_group := true,
+    in_column := 'component',
+    in_sample := null
 ) as table
 with counts as (
     select *
     from importance_counts(
-        in_method, in_by_group := in_by_group, in_column := in_column
+        in_method,
+        in_by_group := in_by_group,
+        in_column := in_column,
+        in_sample := in_sample
     )
 )
 

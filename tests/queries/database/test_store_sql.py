@@ -109,6 +109,8 @@ OUTSIDE = [
     "select getenv('HOME')",
     "from read_text((select '{secret}'))",
     "from duckdb_secrets()",
+    "from importance_measures('{secret}')",
+    "from continued_scores('{secret}')",
 ]
 
 
