@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	mkdir -p $(TYPES)
-	ln -sfn $(CURDIR)/exporters $(CURDIR)/queries $(CURDIR)/pipeline $(CURDIR)/pipeline/gradtrace/* $(TYPES)/
+	ln -sfn $(addprefix $(CURDIR)/,exporters queries pipeline __init__.py __main__.py py.typed) $(TYPES)/
 	@touch $@
 
 demo: env ## train, export, dump, trace and rank once, on the bundled default

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import shutil
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any, Literal
+from tempfile import TemporaryDirectory
+from typing import IO, Literal
 
 import pyarrow as pa
 
 from ..queries.errors import StoreError
-from ..queries.show.text import aligned, cell, is_number
+from ..queries.show.cells import columns_of
+from ..queries.show.files import write_csv, write_json
+from ..queries.show.shown import Shown
+from ..queries.show.text import plain_lines, print_on_terminal
 
 Format = Literal["table", "csv", "json", "parquet"]
 
@@ -33,52 +36,25 @@ def _text_column(texts: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
-def _objects(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    objects: list[dict[str, Any]] = rows.to_pylist(maps_as_pydicts="strict")
-    return objects
-
-
-def _csv_cell(value: object) -> object:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-
-
-def _write_csv(rows: pa.Table, file: IO[str]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(rows.column_names)
-    for batch in rows.to_batches():
-        writer.writerows(map(_csv_cell, row.values()) for row in _objects(batch))
-
-
-def _write_json(rows: pa.Table, file: IO[str]) -> None:
-    # One object per line inside a list, so that both jq and a person can read it. JSON has no nan: it becomes null.
-    objects = ({name: _json_value(value) for name, value in row.items()} for row in _objects(rows))
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) for row in objects)
-    file.write(f"[\n{lines}\n]\n" if lines else "[]\n")
-
-
-def _json_value(value: object) -> object:
-    return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value
-
-
-def _write_rich(rows: pa.Table, file: IO[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    objects = _objects(rows)
-    for name in rows.column_names:
-        right = all(is_number(row[name]) or row[name] is None for row in objects)
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for row in objects:
-        table.add_row(*(cell(value) for value in row.values()))
-    Console(file=file, markup=False, emoji=False, highlight=False).print(table)
-
-
 def _write_table(rows: pa.Table, file: IO[str]) -> None:
+    values = columns_of(rows)
     if file.isatty():
-        _write_rich(rows, file)
+        print_on_terminal(rows.column_names, values, file)
     else:
-        file.write(aligned(rows.column_names, [list(row.values()) for row in _objects(rows)]) + "\n")
+        file.writelines(f"{line}\n" for line in plain_lines(rows.column_names, values))
+
+
+def _written(write: Callable[[pa.Table, Path], None]) -> Callable[[pa.Table, IO[str]], None]:
+    """A writer of files as one of streams."""
+
+    def copy(rows: pa.Table, file: IO[str]) -> None:
+        with TemporaryDirectory(prefix="gradtrace-") as folder:
+            path = Path(folder) / "rows"
+            write(rows, path)
+            with path.open(encoding="utf-8", newline="") as written:
+                shutil.copyfileobj(written, file)
+
+    return copy
 
 
 def _write_parquet(rows: pa.Table, out: Path | None) -> None:
@@ -95,13 +71,19 @@ def _write_parquet(rows: pa.Table, out: Path | None) -> None:
         sys.stdout.buffer.flush()
 
 
+def print_shown(shown: Shown) -> None:
+    """Print an answer as text, its table as wide as the terminal, if stdout is one."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    sys.stdout.write(f"{shown.text(width)}\n")
+
+
 def print_rows(rows: pa.Table, format: Format, out: Path | None = None) -> None:  # noqa: A002 (the option's name)
     """Write rows in a format to stdout, or to the file `out`.
 
     'table' is a coloured table on a terminal and aligned text in a pipe, both with four significant digits; the other
     formats keep every digit. Raises StoreError for Parquet on a terminal and for a file that cannot be written.
     """
-    write = {"table": _write_table, "csv": _write_csv, "json": _write_json}
+    write = {"table": _write_table, "csv": _written(write_csv), "json": _written(write_json)}
     try:
         if format == "parquet":
             _write_parquet(rows, out)

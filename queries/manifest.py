@@ -13,7 +13,7 @@ from .errors import StoreError
 from .schema import GRAPH_TABLES
 
 FORMAT = "gradtrace"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 
@@ -111,8 +111,8 @@ def read_manifest(store: Path) -> Manifest:
     version = raw.get("format_version")
     if version != FORMAT_VERSION:
         raise StoreError(
-            f"{store} has format version {version}; this gradtrace reads version {FORMAT_VERSION}. "
-            f"It was written by gradtrace {raw.get('tool_version', 'unknown')}: read it with that, or dump again."
+            f"{store} has format version {version}; this gradtrace reads version {FORMAT_VERSION}. Dump it again with "
+            f"this one, or read it with gradtrace {raw.get('tool_version', 'unknown')}, which wrote it."
         )
     try:
         return _parse_manifest(raw)

@@ -20,8 +20,10 @@ class Method:
     score:      SQL of what a row of `best_edges` is ranked by, null where it carries nothing; in the files, which
                 hold no number twice, `score` is null where it follows from the other columns
     ratio:      SQL of runner-up / best, of the scores `runner_up` and `best`, from 0 to 1
-    weight:     SQL of an edge's factor in the product that `score` is the logarithm of, from an edge `e` and the
-                vertex `v` that it leaves; null for a method whose score is of one edge alone
+    weight:     SQL of an edge's factor in the product that `score` is the logarithm of, from its `derivative`, its
+                `contribution` and the `contribution_l1` of its source, null where the dtype cannot hold it; None for a
+                method whose score is of one edge alone
+    k_best:     which k best paths its best edges lead along: by BY_PRODUCT or by BY_SHARE; None: neither
     """
 
     name: str
@@ -31,12 +33,17 @@ class Method:
     score: str
     ratio: str
     weight: str | None
+    k_best: str | None = None
 
     @property
     def nothing(self) -> float:
         """The score of an edge that carries nothing. A vertex whose best edge has it is dead."""
         return -inf if self.logarithms else 0.0
 
+
+BY_PRODUCT = "product"  # k best paths by the product of their edges' derivatives
+BY_SHARE = "share"  # or by that of their edges' shares of the gradient
+RANKINGS = (BY_PRODUCT, BY_SHARE)
 
 _LOGARITHM = "pow(2, runner_up - best)"
 
@@ -61,7 +68,8 @@ METHODS: dict[str, Method] = {
             all_paths=False,
             score="score",
             ratio=_LOGARITHM,
-            weight="e.derivative",
+            weight="case when abs(derivative) > 1e-30 then derivative end",
+            k_best=BY_PRODUCT,
         ),
         Method(
             "soft",
@@ -70,7 +78,8 @@ METHODS: dict[str, Method] = {
             all_paths=True,
             score="score",
             ratio=_LOGARITHM,
-            weight="e.contribution / v.contribution_l1",
+            weight="case when abs(contribution) > 1e-30 then contribution / contribution_l1 end",
+            k_best=BY_SHARE,
         ),
     )
 }
@@ -81,3 +90,13 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise StoreError(f"there is no method {name!r}; the methods are {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def one_path_methods() -> list[str]:
+    """The names of the methods that choose one path for each parameter."""
+    return [method.name for method in METHODS.values() if not method.all_paths]
+
+
+def method_of_ranking(by: str) -> str:
+    """The method whose best edges the k best paths by `by`, one of RANKINGS, run along."""
+    return next(method.name for method in METHODS.values() if method.k_best == by)

@@ -84,6 +84,8 @@ _GRAPHS: dict[str, tuple[Column, ...]] = {
         Column("layer", pa.int32(), "Layer of a stacked recurrent module; null for other operators."),
         Column("step", pa.int32(), "Place in `samples.tokens` of its iteration; null outside loops."),
         Column("order", pa.int32(), "Its place in the forward pass; ties between edges go to the smallest."),
+        Column("saturates", pa.bool_(), "Whether its derivative vanishes for large inputs, as that of a Sigmoid does."),
+        Column("gate", pa.bool_(), "Whether it saturates between 0 and 1, as what gates other values does."),
     ),
     "tensors": (
         _OF_GRAPH,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .database.reader import StoreReader
 from .manifest import check_files, read_manifest
+from .methods import BY_PRODUCT, GREEDY
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,12 +47,12 @@ class Store(StoreReader):
     """A graph store: its tables in SQL, its traces and the importance of its components. Made by `open_store`."""
 
     def trace(
-        self, parameter: str, sample: int = 0, method: str = "greedy", through: str | Sequence[str] = ()
+        self, parameter: str, sample: int = 0, method: str = GREEDY, through: str | Sequence[str] = ()
     ) -> TracedPath:
         """Follow one path of a sample from the element `parameter`, as in 'lstm.weight_hh_l0[3,17]', to the loss.
 
-        through: components and vertices that it must pass: then it is the best such path, by product for the method
-            'product' and by share, which is what greedy goes by, for the others
+        through: components and vertices that it must pass: then it is the best such path, ranked as the k best paths of
+            the method are, by share for those that rank none
         """
         from .paths.best_paths import best_path
         from .paths.trace import trace
@@ -65,7 +66,7 @@ class Store(StoreReader):
         start: str | int,
         sample: int = 0,
         k: int = 5,
-        by: str = "product",
+        by: str = BY_PRODUCT,
         through: str | int | Sequence[str | int] = (),
         to: str | int | None = None,
         components: str | Path | None = None,
@@ -82,7 +83,7 @@ class Store(StoreReader):
         components: str | Path | None = None,
         groups: str | Path | None = None,
         sample: int | None = None,
-        method: str = "greedy",
+        method: str = GREEDY,
     ) -> duckdb.DuckDBPyRelation:
         """How much of the paths of each parameter group each component carries; see `queries.importance.importance`."""
         from .importance.importance import importance
@@ -94,7 +95,7 @@ class Store(StoreReader):
         by: str = "component",
         group: str | None = None,
         measure: str = "edge_share",
-        method: str = "greedy",
+        method: str = GREEDY,
         components: str | Path | None = None,
         groups: str | Path | None = None,
     ) -> duckdb.DuckDBPyRelation:
@@ -109,7 +110,7 @@ class Store(StoreReader):
         between: Between | None = None,
         by: str | Sequence[str] = ("parameter_group", "component"),
         measure: str = "edge_share",
-        method: str = "greedy",
+        method: str = GREEDY,
         components: str | Path | None = None,
         groups: str | Path | None = None,
     ) -> Comparison:
@@ -133,7 +134,7 @@ class Store(StoreReader):
         return summarise(self)
 
     def verify(self) -> list[Check]:
-        """Check every claim the store makes; see `queries.verify.verify`. Failures are rows, not errors."""
+        """Check what must hold of the store; see `queries.verify.verify`. Failures are rows, not errors."""
         from .verify.verify import verify
 
         return verify(self)

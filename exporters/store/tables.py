@@ -113,6 +113,8 @@ def node_rows(recording: Recording, graph: int) -> list[dict[str, Any]]:
             "layer": call.label.layer,
             "step": call.label.step,
             "order": call.order,
+            "saturates": call.primitive.facts.saturates,
+            "gate": call.primitive.facts.gate,
         }
         for call in recording.tape.calls
     ]

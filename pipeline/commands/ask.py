@@ -110,6 +110,7 @@ def trace(
     runs/demo/model/held_out.txt
     """
     from ...queries import StoreError, open_store
+    from ..output import print_shown
 
     opened = open_store(store)
     shown: TracedPath | Paths
@@ -127,7 +128,7 @@ def trace(
         elif paths.note and (out is not None or form is not Format.TABLE):
             typer.echo(paths.note, err=True)
     if form is Format.TABLE and out is None:
-        sys.stdout.write(f"{shown}\n")
+        print_shown(shown)
     else:
         _print(shown.to_arrow(), form, out)
 
@@ -267,7 +268,7 @@ def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> N
     Example: gradtrace info runs/demo/store
     """
     from ...queries import open_store
-    from ...queries.show.text import cell
+    from ...queries.show.cells import cell
     from ..output import text_table
 
     facts = open_store(store).info()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -82,14 +81,14 @@ def compare(
     Example: gradtrace compare runs/demo/training --between checkpoint=step-000000,step-000500 --by component
     """
     from ...queries import open_store
-    from ..output import print_rows
+    from ..output import print_rows, print_shown
 
     columns = [column.strip() for column in by.split(",") if column.strip()]
     found = open_store(store).compare(
         None if other is None else open_store(other), between, columns, measure, method, components, groups
     )
     if form is Format.TABLE and out is None:
-        sys.stdout.write(f"{found}\n")
+        print_shown(found)
         return
     for note in found.notes:
         typer.echo(note, err=True)

@@ -108,7 +108,7 @@ def generate(
     Example: gradtrace generate agreement --count 200 --seed 1 > agreement.tsv
     """
     from ...exporters.models import SampleError
-    from ...queries.database.names import nearest
+    from ...queries.errors import nearest
     from ..corpora.grammars import GENERATORS
 
     if grammar not in GENERATORS:

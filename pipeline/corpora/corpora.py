@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...exporters.models import SampleError
-from ...queries.database.names import nearest
+from ...queries.errors import nearest
 from .grammars import sentences_about_agreement, sentences_of_opinion, translated_sentences
 from .python_docs import python_docs
 from .sentences import sentences_of_text

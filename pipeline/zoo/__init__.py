@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
 
 from ...exporters.models import Encoded, ModelError
-from ...queries.database.names import nearest
+from ...queries.errors import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ...queries.database.names import nearest
+from ...queries.errors import nearest
 
 
 def count(default: int, text: str, least: int = 1) -> Any:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..database.graph import Graph, Node, Tensor
-from ..database.names import nearest
-from ..errors import StoreError
-from .selectors import Rule, matches
+from ..errors import StoreError, nearest
+from .selectors import Selector, matches
 from .splits import no_axis, parts
 
 Label = tuple[str | int | None, ...]
@@ -64,29 +63,34 @@ def members_by_columns(graph: Graph, columns: Sequence[str]) -> Members:
     return Members(list(labels), bits, np.ones(len(labels), np.bool_), is_partition=True)
 
 
-class RuleUse(NamedTuple):
-    """What the rules of a file found so far, over the graphs looked at: operators, and elements behind the slice."""
+def default_components(graph: Graph) -> Members:
+    """The components of a graph that the dump counted: one per value of the column `component`."""
+    return members_by_columns(graph, ("component",))
+
+
+class SelectorUse(NamedTuple):
+    """What the selectors of a file found so far, in the graphs looked at: operators, and elements behind the slice."""
 
     operators: list[int]
     elements: list[int]
 
 
-def members_by_rules(graph: Graph, rules: tuple[Rule, ...], use: RuleUse) -> Members:
-    """The components that rules define in one graph; `use` counts what each rule found, for `check_use`.
+def members_by_selectors(graph: Graph, selectors: tuple[Selector, ...], use: SelectorUse) -> Members:
+    """The components that selectors define in one graph; `use` counts what each selector found, for `check_use`.
 
-    A rule with a split defines as many components as the graph's axis of that name is long, none where it has no such
-    axis. Raises StoreError when a slice has more items than a tensor it meets has axes.
+    A selector with a split defines as many components as the graph's axis of that name is long, none where it has no
+    such axis. Raises StoreError when a slice has more items than a tensor it meets has axes.
     """
     found: list[tuple[str, Tensor, NDArray[np.bool_] | None]] = []
-    for number, rule in enumerate(rules):
+    for number, selector in enumerate(selectors):
         for node, tensor in _computed(graph):
-            if not all(matches(accepted, getattr(node, key)) for key, accepted in rule.conditions):
+            if not all(matches(accepted, getattr(node, key)) for key, accepted in selector.conditions):
                 continue
             use.operators[number] += 1
-            for name, mask in parts(rule, tensor):
+            for name, mask in parts(selector, tensor):
                 use.elements[number] += tensor.size if mask is None else int(mask.sum())
                 found.append((name, tensor, mask))
-    names = _names(rules, [name for name, _, _ in found])
+    names = _names(selectors, [name for name, _, _ in found])
     bits = _empty(graph, len(names))
     present = np.zeros(len(names), np.bool_)
     for name, tensor, mask in found:
@@ -95,9 +99,9 @@ def members_by_rules(graph: Graph, rules: tuple[Rule, ...], use: RuleUse) -> Mem
     return Members([(name,) for name in names], bits, present, _is_partition(graph, bits))
 
 
-def _names(rules: tuple[Rule, ...], found: list[str]) -> dict[str, int]:
-    """The components of a graph by name: all that rules without a split define, and those found."""
-    whole = [rule.name for rule in rules if rule.split is None]
+def _names(selectors: tuple[Selector, ...], found: list[str]) -> dict[str, int]:
+    """The components of a graph by name: all that selectors without a split define, and those found."""
+    whole = [selector.name for selector in selectors if selector.split is None]
     return {name: i for i, name in enumerate(dict.fromkeys([*whole, *found]))}
 
 
@@ -106,32 +110,33 @@ def _is_partition(graph: Graph, bits: NDArray[np.uint64]) -> bool:
     return bool((components[graph.node_of_activation >= 0] == 1).all())
 
 
-def check_use(rules: tuple[Rule, ...], use: RuleUse, graphs: list[Graph]) -> None:
-    """Raise StoreError for a rule that found no operator, or whose slice selects nothing, in any of the graphs."""
-    for number, rule in enumerate(rules):
+def check_use(selectors: tuple[Selector, ...], use: SelectorUse, graphs: list[Graph]) -> None:
+    """Raise StoreError for a selector that found no operator, or whose slice selects nothing, in any of the graphs."""
+    for number, selector in enumerate(selectors):
         if use.operators[number] == 0:
-            raise StoreError(f"component {rule} matches no operator.{_hint(rule, graphs)}")
-        if use.elements[number] == 0 and rule.split is not None and not _has_axis(rule, graphs):
-            raise StoreError(
-                f"component {rule} is split by {rule.split!r}, but what it matches has {no_axis(rule.split, graphs)}"
-            )
+            raise StoreError(f"component {selector} matches no operator.{_hint(selector, graphs)}")
+        if use.elements[number] == 0 and selector.split is not None and not _has_axis(selector, graphs):
+            none = no_axis(selector.split, graphs)
+            raise StoreError(f"component {selector} is split by {selector.split!r}, but what it matches has {none}")
         if use.elements[number] == 0:
-            raise StoreError(f"the slice {rule.slice!r} of component {rule} selects nothing of what it matches.")
+            raise StoreError(
+                f"the slice {selector.slice!r} of component {selector} selects nothing of what it matches."
+            )
 
 
-def _has_axis(rule: Rule, graphs: list[Graph]) -> bool:
+def _has_axis(selector: Selector, graphs: list[Graph]) -> bool:
     matched = (
         tensor
         for graph in graphs
         for node, tensor in _computed(graph)
-        if all(matches(accepted, getattr(node, key)) for key, accepted in rule.conditions)
+        if all(matches(accepted, getattr(node, key)) for key, accepted in selector.conditions)
     )
-    return any(rule.split in tensor.axis_names for tensor in matched)
+    return any(selector.split in tensor.axis_names for tensor in matched)
 
 
-def _hint(rule: Rule, graphs: list[Graph]) -> str:
+def _hint(selector: Selector, graphs: list[Graph]) -> str:
     # Names the first condition that no operator fulfils, and the values that come close.
-    for key, accepted in rule.conditions:
+    for key, accepted in selector.conditions:
         values = {getattr(node, key) for graph in graphs for node, _ in _computed(graph)}
         if not any(matches(accepted, value) for value in values):
             known = sorted(str(value) for value in values if value is not None)

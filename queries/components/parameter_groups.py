@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..database.graph import Fetch, Graph, Tensor
-from ..database.names import nearest
-from ..errors import StoreError
-from .selectors import Rule, matches, rule_names
+from ..errors import StoreError, nearest
+from .selectors import Selector, matches, selector_names
 from .slices import selected
 from .splits import cut_groups
 
@@ -25,7 +24,7 @@ class FinestGroup(NamedTuple):
     size: int
 
 
-class Part(NamedTuple):
+class GroupPart(NamedTuple):
     """Some elements of one parameter, `mask` over its flat elements, that belong to group number `group`."""
 
     group: int
@@ -34,12 +33,12 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Groups:
+class ParameterGroups:
     """Groups by name: the finest groups they hold whole, and the parts of finest groups they hold besides."""
 
     names: list[str]
     whole: list[tuple[int, int]]  # (group, finest group)
-    parts: list[Part]
+    parts: list[GroupPart]
     overlap: bool
 
 
@@ -49,9 +48,9 @@ def read_finest_groups(fetch: Fetch) -> list[FinestGroup]:
     return [FinestGroup(*row) for row in rows]
 
 
-def finest(groups: list[FinestGroup]) -> Groups:
+def finest(groups: list[FinestGroup]) -> ParameterGroups:
     """The store's finest groups themselves."""
-    return Groups([g.name for g in groups], [(i, i) for i in range(len(groups))], [], overlap=False)
+    return ParameterGroups([g.name for g in groups], [(i, i) for i in range(len(groups))], [], overlap=False)
 
 
 def elements(group: FinestGroup, tensor: Tensor) -> NDArray[np.bool_]:
@@ -61,42 +60,44 @@ def elements(group: FinestGroup, tensor: Tensor) -> NDArray[np.bool_]:
     return selected(group.slice, tensor.shape, tensor.name)
 
 
-def _masks(rules: tuple[Rule, ...], graph: Graph) -> dict[tuple[str, int], NDArray[np.bool_]]:
-    # (group name, tensor) -> the union of what the group's rules select of the tensor
+def _masks(selectors: tuple[Selector, ...], graph: Graph) -> dict[tuple[str, int], NDArray[np.bool_]]:
+    # (group name, tensor) -> the union of what the group's selectors select of the tensor
     parameters = [t for t in graph.tensors if t.kind == "parameter"]
     masks: dict[tuple[str, int], NDArray[np.bool_]] = {}
-    for rule in rules:
-        accepted = rule.conditions[0][1]
+    for selector in selectors:
+        accepted = selector.conditions[0][1]
         matched = [t for t in parameters if any(matches(accepted, name) for name in (t.name, *t.aliases))]
         if not matched:
             names = [name for t in parameters for name in (t.name, *t.aliases)]
             close = nearest(str(accepted[0]).strip("*"), names)
-            raise StoreError(f"parameter group {rule} matches no parameter.{close}")
+            raise StoreError(f"parameter group {selector} matches no parameter.{close}")
         found = 0
         for tensor in matched:
-            whole = rule.slice is None
-            mask = np.ones(tensor.size, np.bool_) if whole else selected(rule.slice or "", tensor.shape, tensor.name)
+            whole = selector.slice is None
+            mask = (
+                np.ones(tensor.size, np.bool_) if whole else selected(selector.slice or "", tensor.shape, tensor.name)
+            )
             found += int(mask.sum())
-            key = (rule.name, tensor.tensor)
+            key = (selector.name, tensor.tensor)
             masks[key] = masks[key] | mask if key in masks else mask
         if found == 0:
             shapes = ", ".join(f"{t.name} {list(t.shape)}" for t in matched[:4])
-            raise StoreError(f"the slice {rule.slice!r} of parameter group {rule} selects nothing of {shapes}.")
+            raise StoreError(f"the slice {selector.slice!r} of parameter group {selector} selects nothing of {shapes}.")
     return masks
 
 
-def resolve_groups(rules: tuple[Rule, ...], finest_groups: list[FinestGroup], graph: Graph) -> Groups:
-    """The groups that rules define, over the parameters of any graph of the store (they are alike in all).
+def resolve_groups(selectors: tuple[Selector, ...], finest_groups: list[FinestGroup], graph: Graph) -> ParameterGroups:
+    """The groups that selectors define, over the parameters of any graph of the store (they are alike in all).
 
-    Raises StoreError when a rule matches no parameter, or its slice or split does not fit or selects nothing.
+    Raises StoreError when a selector matches no parameter, or its slice or split does not fit or selects nothing.
     """
-    rules = cut_groups(rules, graph)
-    names = rule_names(rules)
+    selectors = cut_groups(selectors, graph)
+    names = selector_names(selectors)
     whole: list[tuple[int, int]] = []
-    parts: list[Part] = []
+    parts: list[GroupPart] = []
     covered: dict[int, NDArray[np.bool_]] = {}
     overlap = False
-    for (name, number), mask in _masks(rules, graph).items():
+    for (name, number), mask in _masks(selectors, graph).items():
         tensor = graph.tensors[number]
         overlap |= number in covered and bool((covered[number] & mask).any())
         covered[number] = covered[number] | mask if number in covered else mask
@@ -107,5 +108,5 @@ def resolve_groups(rules: tuple[Rule, ...], finest_groups: list[FinestGroup], gr
             if inside.sum() == group.size:
                 whole.append((names.index(name), i))
             elif inside.any():
-                parts.append(Part(names.index(name), tensor, inside))
-    return Groups(names, whole, parts, overlap)
+                parts.append(GroupPart(names.index(name), tensor, inside))
+    return ParameterGroups(names, whole, parts, overlap)

@@ -19,8 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..database.names import nearest
-from ..errors import StoreError
+from ..errors import StoreError, nearest
 from .bundled import find_file
 from .slices import parse_slice
 
@@ -35,7 +34,7 @@ INDEX = "{index}"
 
 
 @dataclass(frozen=True)
-class Rule:
+class Selector:
     """One entry of a file: a condition per key, each a tuple of accepted values, and a slice of what they match.
 
     split: the name of the axis by which the entry is several; `axis`: the axis of a parameter that is cut accordingly
@@ -77,7 +76,7 @@ def _values(where: str, key: str, given: object) -> tuple[str | int, ...]:
     return tuple(values)
 
 
-def _rule(path: Path, kind: str, number: int, entry: dict[str, Any]) -> Rule:
+def _selector(path: Path, kind: str, number: int, entry: dict[str, Any]) -> Selector:
     where = f"{path}, [[{kind}]] {number}"
     for key in entry:
         if key not in _KEYS[kind]:
@@ -91,7 +90,7 @@ def _rule(path: Path, kind: str, number: int, entry: dict[str, Any]) -> Rule:
         choices = [key for key in _KEYS[kind] if key in _CONDITIONS]
         raise StoreError(f"{where} has no condition. Give at least one of {', '.join(choices)}.")
     _check_parts(where, kind, entry)
-    return Rule(entry["name"], conditions, entry.get("slice"), entry.get("split"), entry.get("axis", 0))
+    return Selector(entry["name"], conditions, entry.get("slice"), entry.get("split"), entry.get("axis", 0))
 
 
 def _check_parts(where: str, kind: str, entry: dict[str, Any]) -> None:
@@ -111,7 +110,7 @@ def _check_parts(where: str, kind: str, entry: dict[str, Any]) -> None:
         raise StoreError(f"{where} has a slice and a split; give a parameter group one of them.")
 
 
-def read_rules(path: str | Path, kind: str) -> tuple[Rule, ...]:
+def read_selectors(path: str | Path, kind: str) -> tuple[Selector, ...]:
     """The entries of one kind, 'component' or 'parameter_group', of a TOML file that may hold both.
 
     path: of a file, or the name of one that comes along, such as 'lstm_gates'
@@ -128,9 +127,9 @@ def read_rules(path: str | Path, kind: str) -> tuple[Rule, ...]:
     entries = content.get(kind, [])
     if not isinstance(entries, list) or not entries:
         raise StoreError(f"{path} has no [[{kind}]] entry.")
-    return tuple(_rule(path, kind, number, entry) for number, entry in enumerate(entries, start=1))
+    return tuple(_selector(path, kind, number, entry) for number, entry in enumerate(entries, start=1))
 
 
-def rule_names(rules: tuple[Rule, ...]) -> list[str]:
-    """The names that rules without split define, each once, in the order of the file."""
-    return list(dict.fromkeys(rule.name for rule in rules))
+def selector_names(selectors: tuple[Selector, ...]) -> list[str]:
+    """The names that selectors without split define, each once, in the order of the file."""
+    return list(dict.fromkeys(selector.name for selector in selectors))

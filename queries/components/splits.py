@@ -10,27 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..database.graph import Graph, Tensor
-from ..database.names import nearest
-from ..errors import StoreError
-from .selectors import Rule, matches
+from ..errors import StoreError, nearest
+from .selectors import Selector, matches
 from .slices import selected
 
 Mask = NDArray[np.bool_]
 
 
-def parts(rule: Rule, tensor: Tensor) -> Iterator[tuple[str, Mask | None]]:
-    """The components that a rule makes of a tensor: names, and flat masks of elements, None for all of them.
+def parts(selector: Selector, tensor: Tensor) -> Iterator[tuple[str, Mask | None]]:
+    """The components that a selector makes of a tensor: names, and flat masks of elements, None for all of them.
 
-    A tensor without the axis that the rule splits by has no part in any.
+    A tensor without the axis that the selector splits by has no part in any.
     """
-    mask = None if rule.slice is None else selected(rule.slice, tensor.shape, tensor.name)
-    if rule.split is None:
-        yield rule.name, mask
-    elif rule.split in tensor.axis_names:
-        axis = tensor.axis_names.index(rule.split)
+    mask = None if selector.slice is None else selected(selector.slice, tensor.shape, tensor.name)
+    if selector.split is None:
+        yield selector.name, mask
+    elif selector.split in tensor.axis_names:
+        axis = tensor.axis_names.index(selector.split)
         place = np.broadcast_to(_along(axis, tensor.shape), tensor.shape).reshape(-1)
         for index in range(tensor.shape[axis]):
-            yield rule.part_name(index), (place == index) if mask is None else mask & (place == index)
+            yield selector.part_name(index), (place == index) if mask is None else mask & (place == index)
 
 
 def _along(axis: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -52,48 +51,49 @@ def no_axis(split: str, graphs: list[Graph]) -> str:
     return f"no axis named {split!r}.{nearest(split, names) or there_are}"
 
 
-def cut_groups(rules: tuple[Rule, ...], graph: Graph) -> tuple[Rule, ...]:
-    """Rules for parameter groups with each split replaced by slices, a rule for each parameter and part.
+def cut_groups(selectors: tuple[Selector, ...], graph: Graph) -> tuple[Selector, ...]:
+    """Selectors of parameter groups with each split replaced by slices, a selector for each parameter and part.
 
     A parameter is cut into as many equal parts as the graph's axes of that name are long. Raises StoreError when there
     is no such axis, when two differ in length, or when a parameter cannot be cut so.
     """
-    return tuple(part for rule in rules for part in ([rule] if rule.split is None else _cut(rule, graph)))
+    return tuple(
+        part for selector in selectors for part in ([selector] if selector.split is None else _cut(selector, graph))
+    )
 
 
-def _cut(rule: Rule, graph: Graph) -> list[Rule]:
-    n, accepted = _length(rule, graph), rule.conditions[0][1]
+def _cut(selector: Selector, graph: Graph) -> list[Selector]:
+    n, accepted = _length(selector, graph), selector.conditions[0][1]
     found = []
     for tensor in graph.tensors:
         names = (tensor.name, *tensor.aliases)
         if tensor.kind != "parameter" or not any(matches(accepted, name) for name in names):
             continue
-        if rule.axis >= len(tensor.shape) or tensor.shape[rule.axis] % n:
+        if selector.axis >= len(tensor.shape) or tensor.shape[selector.axis] % n:
             raise StoreError(
-                f"parameter group {rule} cuts axis {rule.axis} into {n} parts, the length of axis {rule.split!r}, "
-                f"but {tensor.name} has shape {list(tensor.shape)}."
+                f"parameter group {selector} cuts axis {selector.axis} into {n} parts, the length of axis "
+                f"{selector.split!r}, but {tensor.name} has shape {list(tensor.shape)}."
             )
-        size, condition = tensor.shape[rule.axis] // n, ("parameter", (glob.escape(tensor.name),))
+        size, condition = tensor.shape[selector.axis] // n, ("parameter", (glob.escape(tensor.name),))
         for i in range(n):
-            text = ":, " * rule.axis + f"{i * size}:{(i + 1) * size}"
-            found.append(replace(rule, name=rule.part_name(i), conditions=(condition,), slice=text, split=None))
-    return found or [replace(rule, split=None)]  # which matches no parameter, as will be said
+            text = ":, " * selector.axis + f"{i * size}:{(i + 1) * size}"
+            found.append(replace(selector, name=selector.part_name(i), conditions=(condition,), slice=text, split=None))
+    return found or [replace(selector, split=None)]  # which matches no parameter, as will be said
 
 
-def _length(rule: Rule, graph: Graph) -> int:
+def _length(selector: Selector, graph: Graph) -> int:
     lengths = {
         size
         for tensor in graph.vertex_tensors
         for name, size in zip(tensor.axis_names, tensor.shape, strict=False)
-        if name == rule.split
+        if name == selector.split
     }
     if not lengths:
-        raise StoreError(
-            f"parameter group {rule} is split by {rule.split!r}, but there is {no_axis(rule.split or '', [graph])}"
-        )
+        none = no_axis(selector.split or "", [graph])
+        raise StoreError(f"parameter group {selector} is split by {selector.split!r}, but there is {none}")
     if len(lengths) > 1:
         raise StoreError(
-            f"parameter group {rule} is split by {rule.split!r}, but axes of that name differ in length: "
+            f"parameter group {selector} is split by {selector.split!r}, but axes of that name differ in length: "
             f"{', '.join(map(str, sorted(lengths)))}. Slice it by hand."
         )
     return lengths.pop()

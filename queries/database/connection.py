@@ -14,9 +14,11 @@ import pyarrow as pa
 from ..errors import StoreError
 from ..manifest import Manifest
 from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, table_schema
-from .macros import macro_statements
+from .macros import constants, macros
+from .quoting import identifier, identifiers, quote
 
 _SQL_TYPES = {
+    pa.bool_(): "boolean",
     pa.int8(): "tinyint",
     pa.int16(): "smallint",
     pa.int32(): "integer",
@@ -25,9 +27,6 @@ _SQL_TYPES = {
     pa.float64(): "double",
     pa.string(): "varchar",
 }
-
-# The files do not hold the same number twice.
-_SCORE = "case when method = 'greedy' then nullif(contribution, 0) else score end"
 
 
 @contextmanager
@@ -39,16 +38,16 @@ def duckdb_errors(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {error}") from error
 
 
-def quote(text: str) -> str:
-    """`text` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def scan(store: Path, files: list[str], table: str) -> str:
-    """What to put behind `from` to read these files of a table, given relative to the store."""
+    """What to put behind `from` to read these files of a table, given relative to the store.
+
+    The files do not hold the same number twice: `score` is that of the macro.
+    """
     paths = ", ".join(quote(str(store / file)) for file in files)
     rows = f"read_parquet([{paths}], hive_partitioning = false)"
-    return f"(select * replace ({_SCORE} as score) from {rows})" if table == "best_edges" else rows
+    if table != "best_edges":
+        return rows
+    return f"(select * replace (score(method, contribution, score) as score) from {rows})"
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -66,10 +65,10 @@ def _view(store: Path, manifest: Manifest, table: str) -> str:
     files = manifest.files(table)
     schema = table_schema(table, manifest.dtype)
     if files:
-        columns = ", ".join(f'"{name}"' for name in schema.names)
+        columns = identifiers(schema.names)
         listed = _listed_graphs(manifest) if "graph" in schema.names and table in GRAPH_TABLES else ""
         return f"create view {table} as select {columns} from {scan(store, files, table)}{listed}"
-    columns = ", ".join(f'null::{sql_type(f.type)} as "{f.name}"' for f in schema)
+    columns = ", ".join(f"null::{sql_type(f.type)} as {identifier(f.name)}" for f in schema)
     return f"create view {table} as select {columns} where false"
 
 
@@ -96,11 +95,13 @@ def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
     with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
-        for table in (*GRAPH_TABLES, *SHARD_TABLES):
-            connection.execute(_view(store, manifest, table))
+        views = [_view(store, manifest, table) for table in (*GRAPH_TABLES, *SHARD_TABLES)]
+        for statement in [*macros(of_tables=False), *views]:
+            connection.execute(statement)
         ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from graphs").fetchall()
         settings = manifest.settings
-        for statement in macro_statements(str(settings["detail"]), list(settings["methods"]), n_parameters):
+        known = constants(str(settings["detail"]), settings["methods"][0], n_parameters)
+        for statement in [*known, *macros(of_tables=True)]:
             connection.execute(statement)
     _lock(connection, store)
     return connection

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import StoreError
+from .quoting import identifiers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,16 +110,8 @@ def read_graph(fetch: Fetch, graph: int) -> Graph:
     rows = fetch("select n_parameters, n_vertices, loss_vertex from graphs where graph = ?", [graph])
     if not rows:
         raise StoreError(f"the store has no graph {graph}.")
-    nodes = fetch(
-        "select node, op_type, kind, name, module, role, component, layer, step "
-        "from nodes where graph = ? order by node",
-        [graph],
-    )
-    tensors = fetch(
-        "select tensor, name, kind, shape, axis_names, node, first_vertex, size, aliases "
-        "from tensors where graph = ? order by tensor",
-        [graph],
-    )
+    nodes = fetch(f"select {identifiers(Node._fields)} from nodes where graph = ? order by node", [graph])
+    tensors = fetch(f"select {identifiers(Tensor._fields)} from tensors where graph = ? order by tensor", [graph])
     return Graph(
         graph,
         n_parameters=rows[0][0],

@@ -1,55 +1,17 @@
-"""The query files of `queries/sql`: their headers, their parameters, and how a text becomes a parameter's value."""
+"""The query library: the questions of `queries/sql`, and their parameters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from itertools import takewhile
 from typing import Any
 
-from .. import sql
-from ..errors import StoreError
-from .names import nearest
+from ..errors import StoreError, nearest
+from .headers import QUERIES, Parameter, SqlFile, read_file, sql_files
 
-_FIELD = re.compile(r"-- (grain|reads|param|unit): +(.+)")
 _GRAIN = re.compile(r"one row per (?:\((?P<many>[\w, ]+)\)|(?P<one>\w+))")
-_CHOICES = re.compile(r"one of ((?:\w+, )+\w+)")
-_PARAMETER = re.compile(r"\$(?P<name>\w+) +(?P<type>\w+)(?: = (?P<default>'[^']*'|\S+))? {2,}(?P<text>.+)")
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-_TYPES: dict[str, Callable[[str], Any]] = {"bigint": int, "double": float, "varchar": str, "boolean": _boolean}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One `$name` of a query file; `default` is None where a value must be given.
-
-    A text that begins with `one of a, b, c` restricts the values to these.
-    """
-
-    name: str
-    type: str
-    default: str | None
-    text: str
-
-    def value(self, given: object) -> Any:
-        """The value to bind for what was given, as text or as a Python value; StoreError when it does not fit."""
-        choices = _CHOICES.match(self.text)
-        if choices is not None and str(given) not in choices[1].split(", "):
-            raise StoreError(f"parameter {self.name} is {choices[0]}, got {given!r}.")
-        if not isinstance(given, str):
-            return given
-        try:
-            return _TYPES[self.type](given)
-        except (ValueError, KeyError) as error:
-            raise StoreError(f"parameter {self.name} is a {self.type}, got {given!r}.") from error
 
 
 @dataclass(frozen=True)
@@ -82,46 +44,31 @@ class Query:
         return values
 
 
-def _read_header(sql: str) -> tuple[str, dict[str, list[str]]]:
-    # What the query answers, and its fields; a line that starts no field continues what stands before it.
-    answers: list[str] = []
-    fields: dict[str, list[str]] = {"grain": [], "reads": [], "param": [], "unit": []}
-    continued = answers
-    for line in takewhile(lambda line: line.startswith("--"), sql.splitlines()):
-        match = _FIELD.fullmatch(line)
-        if match is not None:
-            continued = fields[match[1]]
-            continued.append(match[2].strip())
-        elif continued is answers:
-            answers.append(line.removeprefix("--").strip())
-        else:
-            continued[-1] += " " + line.removeprefix("--").strip()
-    return " ".join(answers), fields
+def grain(file: SqlFile) -> tuple[str, ...]:
+    """The columns that make a row of a file's answer unique; StoreError where its header does not say them."""
+    match = _GRAIN.match(file.field("grain"))
+    if match is None:
+        raise StoreError(f"{file.name}.sql: the header must give its grain as `one row per (column, ...)`.")
+    return tuple((match["many"] or match["one"]).replace(" ", "").split(","))
 
 
-def parse_query(name: str, sql: str) -> Query:
-    """Read the header of a query file; a header that lacks a field or says it in another form raises StoreError."""
-    answers, fields = _read_header(sql)
-    grain = _GRAIN.match(" ".join(fields["grain"]))
-    parameters = [_PARAMETER.fullmatch(line) for line in fields["param"]]
-    if not answers or grain is None or not fields["reads"] or not fields["unit"] or None in parameters:
-        raise StoreError(f"{name}.sql: the header must give grain, reads, unit, and each param as `$name type  text`.")
+def _query(file: SqlFile) -> Query:
+    if not file.answers or not file.names("reads") or not file.field("unit"):
+        raise StoreError(f"{file.name}.sql: the header must say what it answers, grain, reads and unit.")
     return Query(
-        name=name,
-        answers=answers,
-        grain=tuple((grain["many"] or grain["one"]).replace(" ", "").split(",")),
-        reads=tuple(" ".join(fields["reads"]).replace(" ", "").split(",")),
-        parameters=tuple(Parameter(**p.groupdict()) for p in parameters if p is not None),
-        unit=" ".join(fields["unit"]),
-        sql=sql,
+        file.name, file.answers, grain(file), file.names("reads"), file.parameters, file.field("unit"), file.sql
     )
+
+
+def parse_query(name: str, text: str) -> Query:
+    """A query from the text of its file; a header that lacks a field or says it in another form raises StoreError."""
+    return _query(read_file(name, text))
 
 
 @cache
 def load_queries() -> dict[str, Query]:
     """Every query file by its name, in alphabetical order."""
-    found = sorted((f for f in files(sql).iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return {f.name[:-4]: parse_query(f.name[:-4], f.read_text(encoding="utf-8")) for f in found}
+    return {name: _query(file) for name, file in sql_files(QUERIES).items()}
 
 
 def load_query(name: str) -> Query:

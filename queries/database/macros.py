@@ -1,97 +1,58 @@
-"""The macros a store offers in SQL: names of vertices, neighbours of a vertex, and one trace."""
+"""The macros a store offers in SQL: the files of `queries/sql/macros`, and the constants of the store."""
 
 from __future__ import annotations
 
-# index along axis i of a flat index = (flat // number of elements behind axis i) % size of axis i
-_INDEX = """((in_flat // coalesce(list_product(in_shape[in_axis + 1:]), 1)::bigint) % in_shape[in_axis])"""
+import re
+from collections.abc import Callable
+from graphlib import TopologicalSorter
 
-_AXIS_INDEX = f"create macro axis_index(in_flat, in_shape, in_axis) as {_INDEX}"
+from ..methods import METHODS, Method
+from .headers import MACROS, SqlFile, sql_files
+from .quoting import quote
 
-_VERTEX_NAME = """
-create macro vertex_name(in_graph, in_vertex) as (
-    select
-        max(
-            t.name || case when len(t.shape) = 0 then '' else '[' || array_to_string(
-                list_transform(
-                    range(1, len(t.shape) + 1),
-                    lambda i: axis_index(in_vertex - t.first_vertex, t.shape, i)
-                ), ','
-            ) || ']' end
-        )
-    from tensors as t
-    where t.graph = in_graph
-        and t.first_vertex <= in_vertex
-        and in_vertex < t.first_vertex + t.size
-)
-"""
-
-# the place in samples.tokens
-_VERTEX_STEP = """
-create macro vertex_step(in_graph, in_vertex) as (
-    select max(
-        t.first_step
-        + axis_index(in_vertex - t.first_vertex, t.shape, list_position(t.axis_names, 'step'))
-    )
-    from tensors as t
-    where t.graph = in_graph
-        and t.first_vertex <= in_vertex
-        and in_vertex < t.first_vertex + t.size
-)
-"""
-
-_NEIGHBOURS = """
-create macro {name}(in_sample, in_vertex) as table
-select
-    sample, graph, src, dst, src_tensor, dst_tensor, slot, derivative, contribution,
-    vertex_name(graph, {other}) as vertex_name
-from {table}
-where sample = in_sample and {this} = in_vertex {method}
-order by abs(contribution) desc, dst, slot
-"""
-
-# The edges are materialised once: a recursive term that reads Parquet would read it again at every hop.
-# Activations lie behind the parameters, so only their edges and the start's are read. Edges lead to larger vertices, so
-# the order of the vertices is the order of the hops; `src in` is the form of the recursion that DuckDB runs fastest.
-_TRACE = """
-create macro trace(in_sample, in_vertex, in_method := 'greedy') as table
-with recursive traced as materialized (
-    select sample, graph, src, dst, src_tensor, dst_tensor, slot, derivative, contribution, score
-    from best_edges
-    where method = in_method
-        and sample = in_sample
-        and rank = 1
-        and score is not null
-        and (src = in_vertex or src >= n_parameters())
-), path as (
-    select * from traced where src = in_vertex
-    union all
-    select * from traced where src in (select dst from path)
-)
-select row_number() over (order by src) as hop, * from path order by hop
-"""
+# What `case in_method ... end` holds in the files, by the name of its placeholder.
+_OF_METHOD: dict[str, Callable[[Method], str]] = {
+    "score": lambda method: method.score,
+    "ratio": lambda method: method.ratio,
+    "weight": lambda method: method.weight or "null",
+    "of_one_edge": lambda method: "false" if method.logarithms else "true",
+}
 
 
-# Scores are what is compared (greedy) or its base-2 logarithm; null is nothing.
-_MARGIN = """
-create macro margin(in_method, in_best, in_runner_up) as 1 - coalesce(
-    case
-        when in_method = 'greedy' then abs(in_runner_up) / abs(in_best) else pow(2, in_runner_up - in_best)
-    end, 0
-)
-"""
+def _cases(sql_of: Callable[[Method], str]) -> str:
+    return "\n".join(f"when {quote(method.name)} then {sql_of(method)}" for method in METHODS.values())
 
 
-def macro_statements(detail: str, methods: list[str], n_parameters: int) -> list[str]:
-    """The `create macro` statements for a store of this detail and methods; neighbours are all edges where they were
-    kept, else the best ones.
+def _filled(statement: str) -> str:
+    for placeholder, sql_of in _OF_METHOD.items():
+        statement = statement.replace("{" + placeholder + "}", _cases(sql_of))
+    return statement
+
+
+def _in_order(files: dict[str, SqlFile]) -> list[SqlFile]:
+    # DuckDB looks up what a macro calls when it is created.
+    calls = {name: files.keys() & set(re.findall(r"(\w+)\(", file.sql)) - {name} for name, file in files.items()}
+    return [files[name] for name in TopologicalSorter(calls).static_order()]
+
+
+def constants(detail: str, first_method: str, n_parameters: int) -> list[str]:
+    """The `create macro` statements of what is alike in the whole store.
 
     The number of parameters is the same in all graphs of a store. As a constant it lets DuckDB skip the rows of
     parameters, which a subquery would not.
     """
-    constant = f"create macro n_parameters() as {n_parameters}::bigint"
-    table, method = ("edges", "") if detail == "all" else ("best_edges", f"and method = '{methods[0]}'")
-    neighbours = [
-        _NEIGHBOURS.format(name=name, this=this, other=other, table=table, method=method)
-        for name, this, other in (("successors", "src", "dst"), ("predecessors", "dst", "src"))
-    ]
-    return [constant, _AXIS_INDEX, _VERTEX_NAME, _VERTEX_STEP, _MARGIN, *neighbours, _TRACE]
+    values = {
+        "detail": quote(detail),
+        "first_method": quote(first_method),
+        "n_parameters": f"{n_parameters}::bigint",
+    }
+    return [f"create macro {name}() as {value}" for name, value in values.items()]
+
+
+def macros(*, of_tables: bool) -> list[str]:
+    """The `create macro` statements of the files: those that read tables, or are made of such, or the others."""
+    return [_filled(file.sql) for file in _in_order(sql_files(MACROS)) if _is_of_tables(file) == of_tables]
+
+
+def _is_of_tables(file: SqlFile) -> bool:
+    return "grain" in file.fields or "reads" in file.fields

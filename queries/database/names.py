@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
-from ..errors import StoreError
+from ..errors import StoreError, nearest
 from .graph import Graph, Tensor
 
 _VERTEX = re.compile(r"\s*(?P<name>.+?)\s*(?:\[(?P<index>[-\d\s,]*)\])?\s*")
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """', did you mean a, b?' for the names closest to `name`, or '' where none is close."""
-    names = list(dict.fromkeys(names))
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    close += [other for other in names if name and name in other and other not in close][: 3 - len(close)]
-    return f" Did you mean {', '.join(close)}?" if close else ""
 
 
 def _find_tensor(graph: Graph, name: str) -> Tensor:

@@ -30,8 +30,8 @@ class StoreReader:
         self.manifest = manifest
         self._graphs: dict[int, Graph] = {}
         self._graph_of: dict[int, int] = {}
-        self.walks: dict[tuple[str, int], Any] = {}  # the last few, kept by `queries.importance.flows`
-        self.walked: dict[object, Any] = {}  # what the walker found, kept by `queries.importance.recounted`
+        self.flows: dict[tuple[str, int], Any] = {}  # the last few, kept by `queries.importance.flows`
+        self.counted: dict[object, Any] = {}  # what the walker found, kept by `queries.importance.recounted`
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -76,15 +76,30 @@ class StoreReader:
         with duckdb_errors("the SQL failed"):
             return relation.to_arrow_table()
 
-    def fetch(self, text: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, text: str, params: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of one of this package's own statements; an error of DuckDB's raises StoreError."""
         with duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where"):
-            return self.connection.execute(text, list(params)).fetchall()
+            return self.connection.execute(text, params).fetchall()
 
-    def arrays(self, text: str, params: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
+    def arrays(self, text: str, params: Mapping[str, object] | Sequence[object] = ()) -> dict[str, NDArray[Any]]:
         """All rows of one of this package's own statements as an array per column."""
         with duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where"):
-            return self.connection.execute(text, list(params)).fetchnumpy()
+            return self.connection.execute(text, params).fetchnumpy()
+
+    def _of_sample(self, sample: int, table: str, columns: str, where: str) -> str:
+        return f"select {columns} from {self.table_of(sample, table)} where sample = ? and {where}"
+
+    def sample_rows(
+        self, sample: int, table: str, columns: str, where: str = "true", params: Sequence[object] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Columns of a table of shards, of one sample's rows; `params` are the values of the `?` in `where`."""
+        return self.fetch(self._of_sample(sample, table, columns, where), [sample, *params])
+
+    def sample_arrays(
+        self, sample: int, table: str, columns: str, where: str = "true", params: Sequence[object] = ()
+    ) -> dict[str, NDArray[Any]]:
+        """`sample_rows` as an array per column."""
+        return self.arrays(self._of_sample(sample, table, columns, where), [sample, *params])
 
     def query(self, name: str, **params: object) -> duckdb.DuckDBPyRelation:
         """Answer a question of the query library, `queries()`, with the values of its parameters."""
@@ -106,8 +121,7 @@ class StoreReader:
     @cached_property
     def sentences(self) -> dict[int, tuple[str | None, int]]:
         """Of every sample, its text and how often that stood before: alike for a sentence at several checkpoints."""
-        text = "select sample, text, row_number() over (partition by checkpoint, text order by sample) from samples"
-        return {sample: (text, number) for sample, text, number in self.fetch(text)}
+        return {sample: (text, number) for sample, text, number in self.fetch("from sentences()")}
 
     def graph(self, graph: int) -> Graph:
         """The operators and tensors of one graph."""
@@ -119,8 +133,7 @@ class StoreReader:
         """The graph of a sample; StoreError when the sample is not in the store or was not recorded."""
         if sample in self._graph_of:
             return self.graph(self._graph_of[sample])
-        table = self.table_of(sample, "samples")
-        found = self.fetch(f"select graph, status, message from {table} where sample = ?", [sample])
+        found = self.sample_rows(sample, "samples", "graph, status, message")
         if not found:
             ((n,),) = self.fetch("select count(*) from samples")
             raise StoreError(f"the store has no sample {sample}; it holds {n} samples, numbered from 0.")

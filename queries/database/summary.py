@@ -23,14 +23,8 @@ def _stored_files(manifest: Manifest, table: str) -> tuple[int, int, int]:
 def summarise(store: StoreReader) -> dict[str, Any]:
     """Model, settings, samples, graphs and sizes of a store, by name; sizes in bytes."""
     manifest = store.manifest
-    ((recorded, failed, tokens, seconds, edges),) = store.fetch(
-        "select count(*) filter (where status = 'ok'), count(*) filter (where status <> 'ok'), "
-        "coalesce(sum(n_tokens) filter (where status = 'ok'), 0)::bigint, coalesce(sum(seconds), 0), "
-        "coalesce(sum(n_edges), 0)::bigint from samples"
-    )
-    ((graphs, parameters, vertices, error),) = store.fetch(
-        "select count(*), max(n_parameters), max(n_vertices), max(conservation_error) from graphs"
-    )
+    ((recorded, failed, tokens, seconds, edges, *structure),) = store.fetch("from store_summary()")
+    graphs, parameters, vertices, error = structure
     info: dict[str, Any] = {
         "path": str(store.path),
         "tool_version": manifest.tool_version,
@@ -60,7 +54,7 @@ def summarise(store: StoreReader) -> dict[str, Any]:
 
 def _revealed(store: StoreReader) -> dict[str, str]:
     """What the store tells of data and model to whom it is given."""
-    ((texts, tokens),) = store.fetch("select count(text), count(*) filter (where len(tokens) > 0) from samples")
+    ((texts, tokens),) = store.fetch("select count(text), count(nullif(len(tokens), 0)) from samples")
     labels = store.fetch("select distinct unnest(map_keys(labels)) from samples order by 1")
     checkpoints = store.fetch("select distinct checkpoint from samples where checkpoint is not null order by 1")
     model, source = store.manifest.model.get("name"), store.manifest.samples.get("source")

@@ -7,7 +7,6 @@ the interval resamples pairs. Else it is *unpaired*: each side's samples are res
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..show.text import aligned, cell
-from .measures import BY, Matrix, ask, measure_matrix, units_of
+from ..show.cells import columns_of
+from ..show.shown import Layout, Shown
 from .sample_columns import sample_column, values_of
+from .sample_measures import BY, Matrix, importance_question, measure_matrix, units_of
 from .statistics import Units, paired_difference, unpaired_difference
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Pairing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Differences right - left of one measure, a row per combination of the columns it was grouped by.
 
     `rows`: these columns; left, right: means over samples; difference, low, high: right - left with its bootstrap 95 %
@@ -77,19 +77,8 @@ class Comparison:
             "bootstrap 95 % interval over samples"
         )
 
-    def __str__(self) -> str:
-        names = self.rows.column_names
-        table = aligned(names, [list(row.values()) for row in self.rows.to_pylist()])
-        return "\n".join([self.title(), *self.notes, table])
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.rows.column_names)
-        rows = (
-            "".join(f"<td>{html.escape(cell(value))}</td>" for value in row.values()) for row in self.rows.to_pylist()
-        )
-        caption = html.escape(" ".join([self.title(), *self.notes]))
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    def _layout(self) -> Layout:
+        return Layout(self.title(), self.notes, self.rows.column_names, columns_of(self.rows))
 
     def to_arrow(self) -> pa.Table:
         """The rows as an Arrow table."""
@@ -240,8 +229,8 @@ def compare(
     """The difference in a measure of importance between `store` (left) and `other` (right), or between two values.
 
     between: 'condition=singular,plural', or the three as a tuple: a label or column of samples and the values of the
-    left and the right side. `by`: columns of `measures.BY` beside 'sample'. Rows that one side lacks are kept, with
-    null for it. Raises StoreError for names and values that the stores do not have, and where not exactly one of
+    left and the right side. `by`: columns of `sample_measures.BY` beside 'sample'. Rows that one side lacks are kept,
+    with null for it. Raises StoreError for names and values that the stores do not have, and where not exactly one of
     `other` and `between` is given.
     """
     if (other is None) == (between is None):
@@ -253,7 +242,10 @@ def compare(
             f"a comparison has each of {', '.join(BY[1:])} once to group by, got {', '.join(by) or 'none'}."
         )
     stores = [store] if other is None else [store, other]
-    matrices = [measure_matrix(s, ask(s, ("sample", *by), components, groups, method=method), measure) for s in stores]
+    matrices = [
+        measure_matrix(s, importance_question(s, ("sample", *by), components, groups, method=method), measure)
+        for s in stores
+    ]
     if between is not None:
         left, right = _group_sides(store, between, matrices[0])
     else:

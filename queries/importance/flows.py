@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.parameter_groups import Part
+from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
 from ..walk.walker import Entries, Walk, components_met, count_entries, count_paths, push, reaches_loss
@@ -20,7 +20,7 @@ Counts = tuple[NDArray[np.float64], NDArray[np.float64]]
 _KEPT = 4  # walks kept in memory by a store
 
 
-class SampleWalk(NamedTuple):
+class SampleFlow(NamedTuple):
     """One sample's traced edges, and where the parameters of the finest groups (in the order of names) enter."""
 
     sample: int
@@ -37,7 +37,7 @@ class SampleWalk(NamedTuple):
         """Paths of each group that meet each component, and weighted: two n_groups x n_components."""
         return count_paths(components_met(self.walk, bits), entries, self.walk.first, n_groups, n_components)
 
-    def entries_of_part(self, store: StoreReader, part: Part) -> tuple[Entries, PartTotals]:
+    def entries_of_part(self, store: StoreReader, part: GroupPart) -> tuple[Entries, PartTotals]:
         """Where the parameters of a part of a finest group enter the graph."""
         return _part_entries(store, self, part)
 
@@ -64,11 +64,9 @@ def _traced_edges(
     store: StoreReader, sample: int, method: str, graph: Graph, first: int, end: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # The vertices in [first, end) that have an edge, and where their traced edge leads, -1 where it is dead.
-    rows = store.arrays(
-        f"select src, dst, score is null as dead from {store.table_of(sample, 'best_edges')} "
-        "where method = ? and sample = ? and rank = 1 and src >= ? and src < ? order by src",
-        [method, sample, first, end],
-    )
+    where = "method = ? and rank = 1 and src >= ? and src < ? order by src"
+    columns = "src, dst, score is null as dead"
+    rows = store.sample_arrays(sample, "best_edges", columns, where, [method, first, end])
     src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
     forward = (dst > src) & (dst >= graph.n_parameters) & (dst < graph.n_vertices)
     if not forward.all() or (np.diff(src) <= 0).any():
@@ -89,11 +87,9 @@ def read_walk(store: StoreReader, sample: int, method: str) -> Walk:
 
 def read_entries(store: StoreReader, sample: int, method: str, names: list[str], graph: Graph) -> Entries:
     """The stored entries of a sample, with groups numbered by their place in `names`."""
-    rows = store.arrays(
-        f"select parameter_group, vertex, paths, gradient_l1 from {store.table_of(sample, 'entries')} "
-        "where method = ? and sample = ? order by parameter_group, vertex",
-        [method, sample],
-    )
+    columns = "parameter_group, vertex, paths, gradient_l1"
+    where = "method = ? order by parameter_group, vertex"
+    rows = store.sample_arrays(sample, "entries", columns, where, [method])
     number = {name: i for i, name in enumerate(names)}
     group = np.array([number.get(name, -1) for name in rows["parameter_group"]], np.int32)
     vertex = np.asarray(rows["vertex"], np.int64)
@@ -102,14 +98,14 @@ def read_entries(store: StoreReader, sample: int, method: str, names: list[str],
     return Entries(group, vertex, np.asarray(rows["paths"], float), np.asarray(rows["gradient_l1"], float))
 
 
-def sample_walk(store: StoreReader, sample: int, method: str) -> SampleWalk:
+def sample_flow(store: StoreReader, sample: int, method: str) -> SampleFlow:
     """The walk and entries of a sample; the last few stay in memory."""
-    kept: dict[tuple[str, int], SampleWalk] = store.walks
+    kept: dict[tuple[str, int], SampleFlow] = store.flows
     if (method, sample) not in kept:
         graph = store.graph_of(sample)
         names = [group.name for group in store.finest_groups]
         entries = read_entries(store, sample, method, names, graph)
-        kept[method, sample] = SampleWalk(sample, method, graph, read_walk(store, sample, method), entries)
+        kept[method, sample] = SampleFlow(sample, method, graph, read_walk(store, sample, method), entries)
         while len(kept) > _KEPT:
             kept.pop(next(iter(kept)))
     return kept[method, sample]
@@ -126,11 +122,8 @@ def read_starts(
     vertex, following = _traced_edges(store, sample, method, graph, first, first + size)
     if not weighted:
         return Starts(vertex, following, np.full(vertex.size, np.nan))
-    rows = store.arrays(
-        f"select vertex, gradient from {store.table_of(sample, 'vertices')} "
-        "where sample = ? and vertex >= ? and vertex < ? order by vertex",
-        [sample, first, first + size],
-    )
+    where = "vertex >= ? and vertex < ? order by vertex"
+    rows = store.sample_arrays(sample, "vertices", "vertex, gradient", where, [first, first + size])
     if not np.array_equal(rows["vertex"], vertex):
         raise StoreError(
             "a parameter group that cuts a stored group needs the gradient of every parameter, which this store was "
@@ -139,7 +132,7 @@ def read_starts(
     return Starts(vertex, following, np.abs(np.asarray(rows["gradient"], np.float64)))
 
 
-def _part_entries(store: StoreReader, at: SampleWalk, part: Part) -> tuple[Entries, PartTotals]:
+def _part_entries(store: StoreReader, at: SampleFlow, part: GroupPart) -> tuple[Entries, PartTotals]:
     first = part.tensor.first_vertex or 0
     starts = read_starts(store, at.sample, at.method, first, part.tensor.size)
     inside = part.mask[starts.vertex - first]

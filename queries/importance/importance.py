@@ -25,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..database.quoting import identifier, identifiers
 from ..errors import StoreError
-from .measures import BY, MEASURES, SPREAD, ask, codes, derived, sample_measures, units_of
 from .sample_columns import LABEL, SampleColumn, sample_column
+from .sample_measures import BY, MEASURES, SPREAD, codes, derived, importance_question, sample_measures, units_of
 from .statistics import Units, means, summarise_samples
 
 _SPREAD_OF = ("sd", "low", "high")
@@ -56,14 +57,10 @@ def _check_names(by: Sequence[str]) -> None:
             )
 
 
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
 def _with_sample_columns(store: StoreReader, rows: pa.Table, columns: Sequence[SampleColumn]) -> pa.Table:
     if not columns:
         return rows
-    values = ", ".join(f"s.{column.sql} as {_quoted([column.name])}" for column in columns)
+    values = ", ".join(f"s.{column.sql} as {identifier(column.name)}" for column in columns)
     return derived(store, rows, "measured", f"select {values}, m.* from measured as m join samples as s using (sample)")
 
 
@@ -125,7 +122,7 @@ def importance(
     sample: int | None,
     method: str,
 ) -> duckdb.DuckDBPyRelation:
-    """Importance grouped by the columns `by`, any of `measures.BY`, columns of `samples` and labels of theirs.
+    """Importance grouped by the columns `by`, any of `sample_measures.BY`, columns of `samples` and labels of theirs.
 
     The module says what its columns mean. Columns of operators in place of 'component' divide the operators by them.
     `components` and `groups` are TOML files, see `selectors`. With 'sample' in `by` a row is one sample, without it
@@ -137,17 +134,18 @@ def importance(
     columns = [sample_column(store, name, BY) for name in by if name not in BY]
     _check_names(by)
     inside = [name for name in by if name in BY]
-    question = ask(store, inside, components, groups, sample, method)
+    question = importance_question(store, inside, components, groups, sample, method)
     rows = _with_sample_columns(store, sample_measures(store, question), columns)
     grouping = [column.name for column in columns]
     if "sample" not in by:
         rows = _over_samples(store, rows, by, grouping)
     rest = [column for column in rows.column_names if column not in by]
-    return store.connection.from_arrow(rows).select(_quoted([*by, *rest])).order(_order(by, grouping))
+    return store.connection.from_arrow(rows).select(identifiers([*by, *rest])).order(_order(by, grouping))
 
 
 def _order(by: Sequence[str], grouping: Sequence[str]) -> str:
     # Groups of samples by their value, as numbers where they are, then structure, then the largest first.
     placed = [column for column in ("sample", *grouping, "parameter_group", "layer", "step") if column in by]
-    first = [f"try_cast({_quoted([column])} as double) nulls last, {_quoted([column])} nulls last" for column in placed]
-    return ", ".join([*first, "edges desc", *(_quoted([column]) for column in by if column not in placed)])
+    names = map(identifier, placed)
+    first = [f"try_cast({name} as double) nulls last, {name} nulls last" for name in names]
+    return ", ".join([*first, "edges desc", *(identifier(column) for column in by if column not in placed)])

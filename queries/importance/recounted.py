@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..components.components import Label, Members
-from ..components.parameter_groups import Groups
+from ..components.parameter_groups import ParameterGroups
 from ..database.graph import Graph
+from ..database.quoting import identifiers
 from ..walk.walker import Entries
 from .flows import PartTotals
 from .soft_flows import Flow, flow
@@ -29,7 +30,7 @@ class Totals(NamedTuple):
     traced_gradient_l1: NDArray[np.float64]
 
 
-class WalkedSample(NamedTuple):
+class CountedSample(NamedTuple):
     """The counts of one sample: G groups, C components, of which `present` are in the sample's graph."""
 
     labels: list[Label]  # C
@@ -64,7 +65,7 @@ def label(members: Members) -> Labelled:
     return Labelled(members, cell.reshape(-1).astype(np.int32), in_component.astype(float))
 
 
-def _whole_entries(at: Flow, groups: Groups) -> Entries:
+def _whole_entries(at: Flow, groups: ParameterGroups) -> Entries:
     # A finest group may be in several groups, or in none.
     of = at.entries
     pieces = []
@@ -88,15 +89,14 @@ def _joined(pieces: list[Entries]) -> Entries:
 
 
 def _stored_totals(store: StoreReader, at: Flow) -> dict[str, PartTotals]:
-    rows = store.fetch(
-        "select parameter_group, parameters, traced, dead, absent, traced_gradient_l1 "
-        f"from {store.table_of(at.sample, 'path_totals')} where method = ? and sample = ?",
-        [at.method, at.sample],
-    )
+    columns = f"parameter_group, {identifiers(PartTotals._fields)}"
+    rows = store.sample_rows(at.sample, "path_totals", columns, "method = ?", [at.method])
     return {row[0]: PartTotals(*row[1:]) for row in rows}
 
 
-def _group_entries(store: StoreReader, at: Flow, groups: Groups, finest_names: list[str]) -> tuple[Entries, Totals]:
+def _group_entries(
+    store: StoreReader, at: Flow, groups: ParameterGroups, finest_names: list[str]
+) -> tuple[Entries, Totals]:
     stored = _stored_totals(store, at)
     totals = np.zeros((len(PartTotals._fields), len(groups.names)))
     for group, finest in groups.whole:
@@ -109,14 +109,14 @@ def _group_entries(store: StoreReader, at: Flow, groups: Groups, finest_names: l
     return _joined(pieces), Totals(*totals)
 
 
-def walk_sample(
+def count_sample(
     store: StoreReader,
     sample: int,
     method: str,
     labelled_of: Callable[[Graph], Labelled],
-    groups: Groups,
+    groups: ParameterGroups,
     finest_names: list[str],
-) -> WalkedSample:
+) -> CountedSample:
     """Count the edges and paths of each group in each component, for one sample.
 
     Raises StoreError when a group cuts a stored one and the store lacks the gradients of parameters.
@@ -128,7 +128,7 @@ def walk_sample(
     n_groups, n_components = len(groups.names), len(members.labels)
     edges, weighted_edges = at.edges_into(labelled.cell, entries, n_groups, len(in_component))
     paths, weighted_paths = at.paths_meeting(members.bits, entries, n_groups, n_components)
-    return WalkedSample(
+    return CountedSample(
         labels=members.labels,
         present=members.present,
         is_partition=members.is_partition,

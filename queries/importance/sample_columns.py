@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from ..database.connection import quote
-from ..database.names import nearest
-from ..errors import StoreError
+from ..database.quoting import identifier, quote
+from ..errors import StoreError, nearest
 from ..schema import SHARD_TABLES
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def sample_column(store: StoreReader, name: str, others: Collection[str] = ()) -
     if is_label:
         return SampleColumn(name, f"labels[{quote(label)}]")
     if is_column:
-        return SampleColumn(name, f'"{column}"')
+        return SampleColumn(name, identifier(column))
     choices = [*others, *COLUMNS]
     raise StoreError(
         f"samples cannot be grouped by {name!r}.{nearest(label, [*choices, *there])} "

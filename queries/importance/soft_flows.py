@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.parameter_groups import Part
+from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
+from ..methods import find_method
 from ..walk.soft_walker import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
 from ..walk.walker import Entries
-from .flows import Counts, PartTotals, SampleWalk, read_entries, sample_walk
+from .flows import Counts, PartTotals, SampleFlow, read_entries, sample_flow
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader
 
 
-class SoftSampleWalk(NamedTuple):
+class SoftSampleFlow(NamedTuple):
     """One sample's edges and their shares, and where the mass of the finest groups (in the order of names) enters."""
 
     sample: int
@@ -37,7 +38,7 @@ class SoftSampleWalk(NamedTuple):
         inside = (bits[:, component // 64] >> (component % 64).astype(np.uint64)) & np.uint64(1)
         return soft_paths(soft_met(self.walk, inside.astype(np.bool_)), entries, self.walk.first, n_groups)
 
-    def entries_of_part(self, store: StoreReader, part: Part) -> tuple[Entries, PartTotals]:
+    def entries_of_part(self, store: StoreReader, part: GroupPart) -> tuple[Entries, PartTotals]:
         """Where the mass of the parameters of a part of a finest group enters the graph."""
         first = part.tensor.first_vertex or 0
         members = np.zeros(self.graph.n_parameters, np.bool_)
@@ -63,41 +64,37 @@ class SoftSampleWalk(NamedTuple):
 
 def read_weights(store: StoreReader, sample: int, graph: Graph) -> NDArray[np.float64]:
     """|gradient| of every parameter vertex, nan where it is not stored."""
-    rows = store.arrays(
-        f"select vertex, gradient from {store.table_of(sample, 'vertices')} where sample = ? and vertex < ?",
-        [sample, graph.n_parameters],
-    )
+    rows = store.sample_arrays(sample, "vertices", "vertex, gradient", "vertex < ?", [graph.n_parameters])
     weight = np.full(graph.n_parameters, np.nan)
     weight[np.asarray(rows["vertex"], np.int64)] = np.abs(np.asarray(rows["gradient"], np.float64))
     return weight
 
 
-def soft_sample_walk(store: StoreReader, sample: int) -> SoftSampleWalk:
+def soft_sample_flow(store: StoreReader, sample: int, method: str) -> SoftSampleFlow:
     """The edges of a sample for the soft walk.
 
     Raises StoreError where the store does not hold every edge.
     """
     if store.manifest.settings["detail"] != "all":
         raise StoreError(
-            "soft paths of components or groups chosen after the dump need every edge, and this store holds the best "
-            "ones only. Dump with --detail all, or ask for `--by component` or the query importance_by."
+            f"{method} paths of components or groups chosen after the dump need every edge, and this store holds the "
+            "best ones only. Dump with --detail all, or ask for `--by component` or the query importance_by."
         )
     graph = store.graph_of(sample)
-    rows = store.arrays(
-        f"select src, dst, contribution from {store.table_of(sample, 'edges')} where sample = ? order by src", [sample]
-    )
+    rows = store.sample_arrays(sample, "edges", "src, dst, contribution", "true order by src")
     src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
     if (dst <= src).any() or (dst < graph.n_parameters).any() or (dst >= graph.n_vertices).any():
         raise StoreError(f"{store.path} is damaged: sample {sample} has edges against the order of its vertices.")
     share = shares(src, np.asarray(rows["contribution"]))
     walk = SoftWalk(graph.n_parameters, src, dst, share, graph.node_of_activation)
     names = [group.name for group in store.finest_groups]
-    return SoftSampleWalk(sample, "soft", graph, walk, read_entries(store, sample, "soft", names, graph))
+    return SoftSampleFlow(sample, method, graph, walk, read_entries(store, sample, method, names, graph))
 
 
-Flow = SampleWalk | SoftSampleWalk
+Flow = SampleFlow | SoftSampleFlow
 
 
 def flow(store: StoreReader, sample: int, method: str) -> Flow:
     """What answers questions about all paths of a sample under a method."""
-    return soft_sample_walk(store, sample) if method == "soft" else sample_walk(store, sample, method)
+    read = soft_sample_flow if find_method(method).all_paths else sample_flow
+    return read(store, sample, method)

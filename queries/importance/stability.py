@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ..database.names import nearest
-from ..errors import StoreError
-from .measures import NODE_COLUMNS, Matrix, ask, measure_matrix, units_of
+from ..errors import StoreError, nearest
+from .sample_measures import NODE_COLUMNS, Matrix, importance_question, measure_matrix, units_of
 from .statistics import LEVEL, kendalls_w, split_half
 
 if TYPE_CHECKING:
@@ -104,7 +103,9 @@ def stability(
         raise StoreError(f"components cannot be told apart by {by!r}. Choose among {', '.join(NODE_COLUMNS)}.")
 
     def values(*columns: str) -> Matrix:
-        return measure_matrix(store, ask(store, ("sample", *columns), components, groups, method=method), measure)
+        return measure_matrix(
+            store, importance_question(store, ("sample", *columns), components, groups, method=method), measure
+        )
 
     rows = []
     if group != OVERALL:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.components import Members, RuleUse, check_use, members_by_columns, members_by_rules
-from ..components.selectors import read_rules
+from ..components.components import Members, SelectorUse, check_use, default_components, members_by_selectors
+from ..components.selectors import read_selectors
 from ..database.graph import Graph
-from ..database.names import find_vertex, nearest
-from ..errors import StoreError
-from ..methods import find_method
+from ..database.names import find_vertex
+from ..errors import StoreError, nearest
+from ..methods import BY_SHARE, RANKINGS, find_method
 from ..walk.k_best import MOST, Answer, k_best
 from ..walk.path_search import Question
 from ..walk.suffixes import Ints
 from .path_list import Paths
-from .stored_edges import METHOD_OF, MoreEdges, SampleEdges, read_edges
+from .stored_edges import MoreEdges, SampleEdges, read_edges
 from .tables import Asked, describe
 
 if TYPE_CHECKING:
@@ -83,20 +83,20 @@ def best_paths(
 
 
 def best_path(store: StoreReader, start: str, sample: int, method: str, through: str | Sequence[str]) -> TracedPath:
-    """The best path that passes `through`, by product for the method 'product', by share for the others.
+    """The best path that passes `through`, ranked as the k best of the method are; by share where it has none.
 
     Raises StoreError where there is none, and where the store cannot tell which it is.
     """
-    find_method(method)
-    found = best_paths(store, start, sample, 1, "product" if method == "product" else "share", through=through)
+    by = find_method(method).k_best or BY_SHARE
+    found = best_paths(store, start, sample, 1, by, through=through)
     if not found:
         raise StoreError(f"{found.note}.")
     return found[0]
 
 
 def _check(k: int, by: str) -> None:
-    if by not in METHOD_OF:
-        raise StoreError(f"paths are ranked by 'product' or by 'share', got {by!r}.")
+    if by not in RANKINGS:
+        raise StoreError(f"paths are ranked by {' or by '.join(map(repr, RANKINGS))}, got {by!r}.")
     if not 1 <= k <= MOST_PATHS:
         raise StoreError(f"k is the number of paths wanted, from 1 to {MOST_PATHS}, got {k}.")
 
@@ -137,11 +137,11 @@ def _requirements(graph: Graph, names: Sequence[Name], components: str | Path | 
 
 def _members(graph: Graph, components: str | Path | None) -> Members:
     if components is None:
-        return members_by_columns(graph, ["component"])
-    rules = read_rules(components, "component")
-    use = RuleUse([0] * len(rules), [0] * len(rules))
-    members = members_by_rules(graph, rules, use)
-    check_use(rules, use, [graph])
+        return default_components(graph)
+    selectors = read_selectors(components, "component")
+    use = SelectorUse([0] * len(selectors), [0] * len(selectors))
+    members = members_by_selectors(graph, selectors, use)
+    check_use(selectors, use, [graph])
     return members
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, overload
@@ -10,8 +9,9 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..show.text import aligned, cell
-from .stored_edges import METHOD_OF
+from ..methods import BY_SHARE, method_of_ranking
+from ..show.cells import cell, columns_of
+from ..show.shown import Layout, Shown
 from .trace import Path
 
 _SHOWN = ("rank", "product", "gradient_share", "probability", "edges", "path")
@@ -19,7 +19,7 @@ _WIDEST = 110  # letters of a path's components in a table
 
 
 @dataclass(frozen=True)
-class Paths:
+class Paths(Shown):
     """The best paths from `start`, best first; `paths[0]` is the best as a Path, hop by hop.
 
     certain: they are all that were asked for, or all there are; if not, `note` says why, and those that are here are
@@ -55,7 +55,7 @@ class Paths:
             return [self[number] for number in range(*i.indices(len(self)))]
         rank = range(1, len(self) + 1)[i]
         rows = self.hops.filter(pc.equal(self.hops["rank"], rank)).drop_columns(["rank"])
-        return Path(self.start, self.sample, METHOD_OF[self.by], self.end, rows)
+        return Path(self.start, self.sample, method_of_ranking(self.by), self.end, rows)
 
     def __iter__(self) -> Iterator[Path]:
         """The paths, best first."""
@@ -67,22 +67,10 @@ class Paths:
         counted = "best path" if n == 1 else f"{n} best paths" if n else "no paths"
         return f"{counted} of {self.start}{self.restriction} by {self.by}, sample {self.sample}{gradient}"
 
-    def _shown(self) -> tuple[list[str], list[list[object]]]:
-        names = [name for name in _SHOWN if name != "probability" or self.by == "share"]
-        rows = self.summary.select(names).to_pylist()
-        return names, [[_shortened(value) for value in row.values()] for row in rows]
-
-    def __str__(self) -> str:
-        table = [aligned(*self._shown())] if len(self) else []
-        return "\n".join([self._title(), *table, *([self.note] if self.note else [])])
-
-    def _repr_html_(self) -> str:
-        names, values = self._shown()
-        head = "".join(f"<th>{name}</th>" for name in names)
-        rows = ("".join(f"<td>{html.escape(cell(value))}</td>" for value in row) for row in values)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        title, note = html.escape(self._title()), f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+    def _layout(self) -> Layout:
+        names = [name for name in _SHOWN if name != "probability" or self.by == BY_SHARE] if len(self) else []
+        values = [[_shortened(value) for value in column] for column in columns_of(self.summary.select(names))]
+        return Layout(self._title(), (), names, values, [self.note] if self.note else [])
 
     def to_arrow(self) -> pa.Table:
         """A row per edge of each path: the columns of `summary`, then those of the vertex the edge leads to."""

@@ -49,15 +49,11 @@ def path_statistics(store: StoreReader, start: str | int, sample: int) -> PathSt
     vertex = find_vertex(graph, start) if isinstance(start, str) else int(start)
     if not 0 <= vertex < graph.n_vertices:
         raise StoreError(f"sample {sample} has no vertex {vertex}; its vertices are 0 to {graph.n_vertices - 1}.")
-    vertices = store.table_of(sample, "vertices")
-    ((recorded,),) = store.fetch(f"select count(log2_paths) from {vertices} where sample = ?", [sample])
+    ((recorded,),) = store.sample_rows(sample, "vertices", "count(log2_paths)")
     if not recorded:
         raise StoreError(f"{store.path} has no statistics of paths. Dump again with --statistics into another folder.")
-    rows = store.fetch(
-        "select gradient, log2_paths, log2_products, path_entropy, log2_positive, log2_negative "
-        f"from {vertices} where sample = ? and vertex = ?",
-        [sample, vertex],
-    )
+    columns = "gradient, log2_paths, log2_products, path_entropy, log2_positive, log2_negative"
+    rows = store.sample_rows(sample, "vertices", columns, "vertex = ?", [vertex])
     name = graph.vertex_name(vertex)
     if not rows:
         raise StoreError(f"{name} has no edge in sample {sample}, or the store was dumped without parameter vertices.")

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from ..database.graph import Graph
 from ..errors import StoreError
+from ..methods import BY_SHARE, method_of_ranking
 from ..walk.suffixes import Edges, Floats, Ints, Vertices
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader
-
-METHOD_OF = {"product": "product", "share": "soft"}  # what paths are ranked by -> whose edges a store keeps for it
 
 
 class VertexEdges(NamedTuple):
@@ -37,7 +36,7 @@ class MoreEdges(Protocol):
         ...
 
     def best(self, method: str, keep: int, start: int) -> VertexEdges:
-        """The `keep` best edges of `start` and of every activation under 'product' or 'soft'."""
+        """The `keep` best edges of `start` and of every activation under a method that ranks k best paths."""
         ...
 
     def contribution_l1(self) -> Floats:
@@ -90,10 +89,7 @@ class _Reader:
         return np.where(vertex < self.first, 0, vertex - self.first + 1)
 
     def rows(self, table: str, columns: str, where: str, params: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
-        return self.store.arrays(
-            f"select {columns} from {self.store.table_of(self.sample, table)} where sample = ? and {where}",
-            [self.sample, *params],
-        )
+        return self.store.sample_arrays(self.sample, table, columns, where, params)
 
     @cached_property
     def sums(self) -> _Sums:
@@ -120,7 +116,7 @@ class _Reader:
             "best_edges",
             "src, dst, slot, derivative",
             "method = ? and (src = ? or src >= ?)",
-            [METHOD_OF[self.by], self.start, self.first],
+            [method_of_ranking(self.by), self.start, self.first],
         )
         return self._checked(rows)
 
@@ -132,8 +128,8 @@ class _Reader:
 
     def all_edges_of(self, vertices: Ints) -> VertexEdges:
         """Every edge that leaves these vertices."""
-        listed = ", ".join(map(str, vertices.tolist()))
-        return self._checked(self.rows("edges", "src, dst, slot, derivative", f"src in ({listed})"))
+        where = "src in (select unnest(?::bigint[]))"
+        return self._checked(self.rows("edges", "src, dst, slot, derivative", where, [vertices.tolist()]))
 
     def _checked(self, rows: dict[str, NDArray[Any]]) -> VertexEdges:
         src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
@@ -148,7 +144,7 @@ class _Reader:
         """With what a path multiplies: |derivative|, or the share of the source's gradient."""
         src, dst = self.place(given.src), self.place(given.dst)
         weight = np.abs(given.derivative, dtype=np.float64)
-        if self.by == "share":
+        if self.by == BY_SHARE:
             gradient, l1 = self.sums
             carried = gradient[dst] * weight
             total = np.where(np.isnan(l1[src]), np.inf, l1[src])
@@ -170,7 +166,7 @@ class _Reader:
 
     def has_shares(self) -> bool:
         """Whether the weights of the start's edges are shares of its contributions."""
-        return self.by == "share" and not bool(np.isnan(self.sums.l1[self.place(np.array(self.start))]))
+        return self.by == BY_SHARE and not bool(np.isnan(self.sums.l1[self.place(np.array(self.start))]))
 
     def vertices(self) -> Vertices:
         firsts = [t.first_vertex or 0 for t in self.graph.vertex_tensors]
@@ -180,7 +176,7 @@ class _Reader:
 
 
 def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreEdges | None = None) -> SampleEdges:
-    """The edges of a sample for paths from `start` ranked by `by`, 'product' or 'share'.
+    """The edges of a sample for paths from `start` ranked by `by`, BY_PRODUCT or BY_SHARE.
 
     The best edges if the store keeps those, with the table `edges`, else `more`, as the source of others; or all edges;
     or those of `more` alone. Raises StoreError where there are none of these, and in detail 'study', whose edges are
@@ -188,25 +184,25 @@ def read_edges(store: StoreReader, sample: int, start: int, by: str, more: MoreE
     """
     reader = _Reader(store, sample, start, by)
     settings = store.manifest.settings
-    method, has_all = METHOD_OF[by], settings["detail"] == "all"
+    method, has_all = method_of_ranking(by), settings["detail"] == "all"
     if settings["detail"] == "study":
         raise StoreError(
             "the store was dumped with detail study, which keeps the edges of traced paths only. Dump with --detail "
             "parameters or all to find other paths; a file with the sample's line alone makes it quick."
         )
     if method in settings["methods"]:
-        if by == "share":
+        if by == BY_SHARE:
             reader.check_sums()
         return _kept_edges(reader, reader.kept(), reader.all_edges_of if has_all else more)
     if has_all:
         given = reader.all_edges()
-        if by == "share":
+        if by == BY_SHARE:
             reader.sum_contributions(given)
         vertices = reader.vertices()
         nothing = np.zeros(vertices.size, np.bool_)
         return SampleEdges(reader.graph, vertices, reader.weighted(given), nothing, None, reader.has_shares)
     if more is not None:
-        if by == "share":
+        if by == BY_SHARE:
             reader.set_sums(more.contribution_l1())
         return _kept_edges(reader, more.best(method, int(settings["keep"]), start), more)
     raise StoreError(
@@ -224,7 +220,7 @@ def _kept_edges(reader: _Reader, kept: VertexEdges, source: Callable[[Ints], Ver
     def more(places: Ints) -> Edges:
         assert source is not None
         found = source(np.where(places == 0, reader.start, places - 1 + reader.first))
-        if reader.by == "share" and 0 in places:
+        if reader.by == BY_SHARE and 0 in places:
             reader.sum_contributions(found)
         return reader.weighted(found)
 

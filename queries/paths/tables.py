@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..database.graph import Graph, Node
+from ..methods import BY_PRODUCT, BY_SHARE
 from ..walk.exact import ONE, Exact
 from ..walk.k_best import Answer
 from .path_list import Paths
@@ -80,7 +81,7 @@ def _notes(asked: Asked, gradient: float | None, has_probabilities: bool) -> lis
         found.append("the gradient is 0, so paths have no share of it")
     if gradient is None:
         found.append(f"the store does not hold the gradient of {name}, so shares of it are not known")
-    if asked.by == "share" and not has_probabilities:
+    if asked.by == BY_SHARE and not has_probabilities:
         found.append(f"nor are probabilities known, for want of all contributions of {name}")
     return found
 
@@ -101,18 +102,14 @@ def _seen(asked: Asked, vertices: Numbers) -> _Seen:
     store, graph = asked.store, asked.graph
     of = [graph.tensor_of(v).node for v in vertices.tolist()]
     nodes = [None if node is None else graph.nodes[node] for node in of]
-    rows = store.arrays(
-        f"select vertex, value, gradient from {store.table_of(asked.sample, 'vertices')} "
-        "where sample = ? and (vertex = ? or vertex >= ?) and vertex in (select unnest(?::bigint[]))",
-        [asked.sample, asked.start, graph.n_parameters, vertices.tolist()],
-    )
+    where = "(vertex = ? or vertex >= ?) and vertex in (select unnest(?::bigint[]))"
+    params = [asked.start, graph.n_parameters, vertices.tolist()]
+    rows = store.sample_arrays(asked.sample, "vertices", "vertex, value, gradient", where, params)
     value, gradient = np.full((2, len(vertices)), np.nan, rows["gradient"].dtype)
     at = np.searchsorted(vertices, rows["vertex"])
     value[at], gradient[at] = rows["value"], rows["gradient"]
     steps = _steps(asked, vertices.tolist(), nodes)
-    ((tokens,),) = store.fetch(
-        f"select tokens from {store.table_of(asked.sample, 'samples')} where sample = ?", [asked.sample]
-    )
+    ((tokens,),) = store.sample_rows(asked.sample, "samples", "tokens")
     columns = {
         "vertex": pa.array(vertices, pa.int64()),
         "vertex_name": pa.array([graph.vertex_name(v) for v in vertices.tolist()], pa.string()),
@@ -177,7 +174,7 @@ def _summary(
         derivatives = answer.edges.derivative[path].astype(np.float64)
         sign = -1.0 if np.count_nonzero(derivatives < 0) % 2 else 1.0
         reached = answer.products[i] if answer.products else ONE
-        size = reached if asked.by == "product" else _product(np.abs(derivatives))
+        size = reached if asked.by == BY_PRODUCT else _product(np.abs(derivatives))
         found.append(
             {
                 "rank": i + 1,

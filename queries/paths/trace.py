@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from ..database.connection import duckdb_errors
 from ..database.graph import Graph
 from ..database.names import find_vertex
 from ..errors import StoreError
-from ..show.text import aligned, cell
+from ..show.cells import columns_of
+from ..show.shown import Layout, Shown
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader
@@ -28,7 +28,7 @@ _ENDS = {
 
 
 @dataclass(frozen=True)
-class Path:
+class Path(Shown):
     """The path from `start` under a method. `end` says why it ends: 'loss', 'goal', 'dead' or 'absent'.
 
     `rows` has one row per vertex on the path, hop 0 being the start: vertex, vertex_name; op_type, component, module,
@@ -57,18 +57,8 @@ class Path:
         edges = f"{len(self)} edge{'' if len(self) == 1 else 's'}"
         return f"{self.method} path of {self.start}, sample {self.sample}: {edges}, {_ENDS[self.end]}"
 
-    def _shown(self) -> list[list[object]]:
-        return [[row[name] for name in _SHOWN] for row in self.hops]
-
-    def __str__(self) -> str:
-        return f"{self._title()}\n{aligned(_SHOWN, self._shown())}"
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in _SHOWN)
-        rows = ("".join(f"<td>{html.escape(cell(value))}</td>" for value in row) for row in self._shown())
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        title = html.escape(self._title())
-        return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    def _layout(self) -> Layout:
+        return Layout(self._title(), (), _SHOWN, columns_of(self.rows.select(list(_SHOWN))))
 
     def to_arrow(self) -> pa.Table:
         """The rows as an Arrow table."""
@@ -82,10 +72,7 @@ class Path:
 def _why_it_ends(store: StoreReader, graph: Graph, last: int, sample: int, method: str) -> str:
     if last == graph.loss_vertex:
         return "loss"
-    edges = store.fetch(
-        f"select 1 from {store.table_of(sample, 'best_edges')} where method = ? and sample = ? and src = ?",
-        [method, sample, last],
-    )
+    edges = store.sample_rows(sample, "best_edges", "rank", "method = ? and src = ?", [method, last])
     return "absent" if last < graph.n_parameters and not edges else "dead"
 
 

@@ -1,39 +1,19 @@
 -- How many path edges each value of a column of operators receives from each
--- parameter group: by layer, step, role, ...
+-- parameter group: by layer, step, role, ... A value of the sample's graph that
+-- no path meets has a row of zeros.
 -- grain:  one row per (sample, parameter_group, value)
--- reads:  path_edges, nodes
+-- reads:  samples, nodes, tensors, path_edges, path_counts, path_totals
 -- param:  $column varchar = 'layer'  one of layer, step, role, module, op_type,
 --         component
 -- param:  $method varchar = 'greedy'  which paths
 -- unit:   edges; shares of one (sample, parameter_group) sum to 1; operators
 --         without a value are the row whose value is null
-with edges_by_value as (
+with importance as (
     select
-        e.sample, e.parameter_group,
-        case $column
-            when 'layer' then n.layer::varchar
-            when 'step' then n.step::varchar
-            when 'role' then n.role
-            when 'module' then n.module
-            when 'op_type' then n.op_type
-            when 'component' then n.component
-        end as value,
-        sum(e.edges) as edges,
-        sum(e.weighted_edges) as weighted_edges
-    from path_edges as e
-    join nodes as n on n.graph = e.graph and n.node = e.node
-    where e.method = $method
-    group by all
-),
-
-shares as (
-    select
-        *,
-        edges / sum(edges) over g as edge_share,
-        weighted_edges / sum(weighted_edges) over g as weighted_edge_share
-    from edges_by_value
-    window g as (partition by sample, parameter_group)
+        sample, parameter_group, component as value,
+        edges, weighted_edges, edge_share, weighted_edge_share
+    from sample_importance($method, in_column := $column)
 )
 
-select * from shares
+select * from importance
 order by sample, parameter_group, try_cast(value as bigint), value

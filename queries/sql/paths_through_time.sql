@@ -3,39 +3,16 @@
 -- grain:  one row per (sample, from_component, to_component)
 -- reads:  entries, best_edges, samples, tensors, nodes
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  one of greedy, product: which paths
+-- param:  $method varchar = 'greedy'  a method of one path
 -- unit:   edges between two steps, of the paths of all parameters; shares sum
 --         to 1; weighted: each path counts by its parameter's |gradient|
-with recursive traced as materialized (
-    select src, dst, src_tensor, dst_tensor
-    from best_edges
-    where method = $method
-        and sample = $sample
-        and rank = 1
-        and score is not null
-        and src >= n_parameters()
-),
-
-mass as (
-    select vertex, sum(paths) as paths, sum(gradient_l1) as gradient_l1
-    from entries
-    where method = $method and sample = $sample
-    group by vertex
-    union all
-    select
-        t.dst as vertex,
-        sum(m.paths) as paths, sum(m.gradient_l1) as gradient_l1
-    from mass as m
-    join traced as t on t.src = m.vertex
-    group by t.dst
-),
-
-edges_between as (
+with edges_between as (
     select
         t.src_tensor, t.dst_tensor,
         sum(m.paths) as edges, sum(m.gradient_l1) as weighted_edges
-    from mass as m
-    join traced as t on t.src = m.vertex
+    from path_mass($sample, $method, in_by_group := false) as m
+    join traced_edges($sample, $method) as t on t.src = m.vertex
+    where t.src >= n_parameters()
     group by all
 ),
 

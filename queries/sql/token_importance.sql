@@ -5,52 +5,22 @@
 -- grain:  one row per (parameter_group, step)
 -- reads:  entries, best_edges, samples, tensors, nodes
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  one of greedy, product: which paths
+-- param:  $method varchar = 'greedy'  a method of one path
 -- unit:   edges; shares of one parameter_group sum to 1; edges that belong to
 --         no step are the row whose step is null
-with recursive traced as materialized (
-    select src, dst
-    from best_edges
-    where method = $method
-        and sample = $sample
-        and rank = 1
-        and score is not null
-        and src >= n_parameters()
-),
-
-mass as (
-    select parameter_group, vertex, paths, gradient_l1
-    from entries
-    where method = $method and sample = $sample
-    union all
-    select
-        m.parameter_group, t.dst as vertex,
-        sum(m.paths) as paths, sum(m.gradient_l1) as gradient_l1
-    from mass as m
-    join traced as t on t.src = m.vertex
-    group by m.parameter_group, t.dst
-),
-
-recorded as (
+with recorded as (
     select graph, tokens from samples where sample = $sample
 ),
 
-edges_into as (
-    select
-        parameter_group, vertex,
-        sum(paths) as edges, sum(gradient_l1) as weighted_edges
-    from mass
-    group by parameter_group, vertex
-),
-
+-- the index along the axis of steps is (flat index // stride) % length
 owners as (
     select
-        t.first_vertex, t.first_vertex + t.size as end_vertex, n.step, t.shape,
-        t.first_step, list_position(t.axis_names, 'step') as axis
-    from tensors as t
-    join recorded as r using (graph)
+        t.first_vertex, n.step, t.first_step,
+        list_position(t.axis_names, 'step') as axis,
+        coalesce(list_product(t.shape[axis + 1:]), 1)::bigint as stride,
+        t.shape[axis] as length
+    from vertex_tensors($sample) as t
     left join nodes as n on n.graph = t.graph and n.node = t.node
-    where t.first_vertex is not null
 ),
 
 edges_at as (
@@ -58,14 +28,12 @@ edges_at as (
         e.parameter_group,
         coalesce(
             o.step,
-            o.first_step
-            + axis_index(e.vertex - o.first_vertex, o.shape, o.axis)
+            o.first_step + (e.vertex - o.first_vertex) // o.stride % o.length
         ) as step,
-        sum(e.edges) as edges,
-        sum(e.weighted_edges) as weighted_edges
-    from edges_into as e
-    join owners as o
-        on o.first_vertex <= e.vertex and e.vertex < o.end_vertex
+        sum(e.paths) as edges,
+        sum(e.gradient_l1) as weighted_edges
+    from path_mass($sample, $method) as e
+    asof join owners as o on e.vertex >= o.first_vertex
     group by all
 ),
 

@@ -3,7 +3,7 @@
 -- grain:  one row per (parameter, node)
 -- reads:  best_edges, graphs, samples, tensors
 -- param:  $sample bigint = 0  which sample
--- param:  $method varchar = 'greedy'  one of greedy, product: which paths
+-- param:  $method varchar = 'greedy'  a method of one path
 -- unit:   edges; paths that die before the loss are left out
 with recursive recorded as (
     select g.*
@@ -16,23 +16,15 @@ starts as materialized (
     select
         src_tensor as parameter, dst as vertex, dst_tensor,
         count(*)::double as paths
-    from best_edges
-    where method = $method
-        and sample = $sample
-        and rank = 1
-        and score is not null
-        and src < n_parameters()
+    from traced_edges($sample, $method)
+    where src < n_parameters()
     group by all
 ),
 
-traced as materialized (
+onward as materialized (
     select src, dst, dst_tensor
-    from best_edges
-    where method = $method
-        and sample = $sample
-        and rank = 1
-        and score is not null
-        and src >= n_parameters()
+    from traced_edges($sample, $method)
+    where src >= n_parameters()
 ),
 
 alive as (
@@ -40,7 +32,7 @@ alive as (
     union all
     select t.src as vertex
     from alive as a
-    join traced as t on t.dst = a.vertex
+    join onward as t on t.dst = a.vertex
 ),
 
 mass as (
@@ -50,7 +42,7 @@ mass as (
     union all
     select m.parameter, t.dst as vertex, t.dst_tensor, sum(m.paths) as paths
     from mass as m
-    join traced as t on t.src = m.vertex
+    join onward as t on t.src = m.vertex
     group by m.parameter, t.dst, t.dst_tensor
 ),
 

@@ -1,1 +1,1 @@
-"""What a store claims, checked: its files, its rows, and its path tables counted again from its edges."""
+"""What must hold of a store, checked: its files, its rows, and its path tables counted again from its edges."""

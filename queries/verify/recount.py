@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.components import members_by_columns
+from ..components.components import default_components
 from ..components.parameter_groups import FinestGroup, elements
+from ..database.quoting import identifiers
 from ..importance.flows import read_starts
-from ..importance.soft_flows import Flow, SoftSampleWalk, flow, read_weights
+from ..importance.soft_flows import Flow, SoftSampleFlow, flow, read_weights
+from ..methods import find_method
 from ..walk.soft_walker import soft_entries
 from ..walk.walker import Entries, count_entries, reaches_loss
 
@@ -51,12 +53,9 @@ def _compare(table: str, counted: Row, stored: Row, tolerance: float, *, exact: 
 
 
 def _stored(store: StoreReader, at: Flow, table: str, key: str, columns: Sequence[str]) -> Row:
-    names = ", ".join(("parameter_group", *([key] if key else []), *columns))
-    rows = store.fetch(
-        f"select {names} from {store.table_of(at.sample, table)} where method = ? and sample = ?",
-        [at.method, at.sample],
-    )
-    n_keys = len(names.split(", ")) - len(columns)
+    keys = ["parameter_group", *([key] if key else [])]
+    rows = store.sample_rows(at.sample, table, identifiers([*keys, *columns]), "method = ?", [at.method])
+    n_keys = len(keys)
     return {tuple(row[:n_keys]): tuple(map(float, row[n_keys:])) for row in rows}
 
 
@@ -89,7 +88,7 @@ class _Entered(NamedTuple):
 
 def _entered(store: StoreReader, at: Flow, group_of: NDArray[np.int32], n_groups: int) -> _Entered:
     weight = read_weights(store, at.sample, at.graph)
-    if isinstance(at, SoftSampleWalk):
+    if isinstance(at, SoftSampleFlow):
         mine = at.walk.src < at.walk.first
         src, alive = at.walk.src[mine], at.walk.share[mine] > 0
         return _Entered(soft_entries(at.walk, group_of, weight), weight, np.unique(src), np.unique(src[alive]))
@@ -117,7 +116,7 @@ def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
     store that does not hold every edge.
     """
     at = flow(store, sample, method)
-    exact = method != "soft"
+    exact = not find_method(method).all_paths
     compare = partial(_compare, tolerance=1e-9 if store.manifest.dtype == "float64" else 1e-4, exact=exact)
     stored = partial(_stored, store, at)
     names = [group.name for group in store.finest_groups]
@@ -135,7 +134,7 @@ def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
     edges = _table(names, range(n_nodes), at.edges_into(at.walk.node, at.entries, len(names), n_nodes))
     found += compare("path_edges", edges, stored("path_edges", "node", ("edges", "weighted_edges")))
 
-    members = members_by_columns(at.graph, ("component",))
+    members = default_components(at.graph)
     components = [label[0] for label in members.labels]
     counts = _table(names, components, at.paths_meeting(members.bits, at.entries, len(names), len(components)))
     found += compare("path_counts", counts, stored("path_counts", "component", ("paths", "weighted_paths")))

@@ -1,15 +1,17 @@
-"""Check every claim a store makes. A failure is a row of the answer, never an error."""
+"""Check what a store says of itself. A failure is a row of the answer, never an error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.parquet as pq
 
 from ..manifest import StoredFile, file_size
+from ..methods import find_method
 from ..schema import GRAPH_TABLES, OK, SHARD_TABLES, table_schema
-from .checks import claims
+from .checks import RowCheck, row_checks
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader
@@ -80,8 +82,8 @@ def _wrong_samples(store: StoreReader) -> str:
     return ""
 
 
-def _broken(store: StoreReader, sql: str) -> str:
-    rows = sum(found for (found,) in store.fetch(sql))
+def _broken(store: StoreReader, check: RowCheck) -> str:
+    ((rows,),) = store.fetch(check.sql, check.values)
     return f"{rows} rows break it" if rows else ""
 
 
@@ -93,13 +95,14 @@ def _recounts(store: StoreReader) -> Iterator[Check]:
     if store.manifest.settings["detail"] == "study":
         tables = tables[2:]  # entries are all that it holds of parameters
     for method in store.manifest.settings["methods"]:
-        if method == "soft" and store.manifest.settings["detail"] != "all":
+        all_paths = find_method(method).all_paths
+        if all_paths and store.manifest.settings["detail"] != "all":
             continue  # expectations can be counted again along every edge only
         wrong: dict[str, str] = {}
         for (sample,) in samples:
             for difference in recount(store, sample, method):
                 wrong.setdefault(difference.table, f"sample {sample}, {difference.detail}")
-        for table in tables if method != "soft" else tables[:-1]:
+        for table in tables[:-1] if all_paths else tables:
             name = f"{table}: equal what the walker counts from the edges, {method}"
             yield Check(name, table not in wrong, wrong.get(table, ""))
 
@@ -113,17 +116,17 @@ def _recount_checks(store: StoreReader) -> list[Check]:
 
 
 def verify(store: StoreReader) -> list[Check]:
-    """Check files, columns, keys, vertices, ranks, counts and conservation; one `Check` per claim, failures included.
+    """Check files, columns, keys, vertices, ranks, counts and conservation; one `Check` each, failures included.
 
-    Where files cannot be read, the claims about their rows are not checked.
+    Where files cannot be read, their rows are not checked.
     """
     checks = [
         _guarded("files: present, with the sizes of the manifest", lambda: _wrong_sizes(store)),
         _guarded("files: readable, with the columns and rows of this format", lambda: _wrong_contents(store)),
     ]
-    if not all(check.ok for check in checks):
+    if not all(found.ok for found in checks):
         return checks
     checks.append(_guarded("samples: those of the manifest", lambda: _wrong_samples(store)))
-    for claim in claims(str(store.manifest.settings["detail"]), store.manifest.dtype):
-        checks.append(_guarded(claim.name, lambda sql=claim.sql: _broken(store, sql)))  # type: ignore[misc]
+    for check in row_checks(str(store.manifest.settings["detail"]), store.manifest.dtype):
+        checks.append(_guarded(check.name, partial(_broken, store, check)))
     return [*checks, *_recount_checks(store)]

@@ -8,7 +8,7 @@ import pytest
 
 from gradtrace.queries import Store, open_store
 
-from .drawing import write_store
+from .drawing import WITH_PRODUCT, write_store
 from .drawn_cell import drawn_samples
 
 
@@ -29,3 +29,10 @@ def drawn_parameters(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The drawn store in detail 'parameters', without the gradients of parameters."""
     path = tmp_path_factory.mktemp("drawn") / "parameters"
     return open_store(write_store(path, drawn_samples(), detail="parameters", parameter_vertices=False))
+
+
+@pytest.fixture(scope="session")
+def drawn_methods(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The drawn store traced by greedy and by product."""
+    path = tmp_path_factory.mktemp("drawn") / "methods"
+    return open_store(write_store(path, drawn_samples(), methods=WITH_PRODUCT))

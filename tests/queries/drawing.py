@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from gradtrace.queries.manifest import Manifest, Shard, StoredFile, write_manife
 from gradtrace.queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES, table_schema
 
 Rows = list[dict[str, Any]]
+GREEDY = "greedy"
 
 
 class Op(NamedTuple):
@@ -27,6 +30,8 @@ class Op(NamedTuple):
     role: str | None = None
     layer: int | None = None
     step: int | None = None
+    saturates: bool = False
+    gate: bool = False
 
 
 class Drawn(NamedTuple):
@@ -74,10 +79,10 @@ class DrawnGraph:
     owner: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.token_offsets, self.owner, vertex = {}, {}, 0
+        self.firsts, self.owner, vertex = {}, {}, 0
         for t, tensor in enumerate(self.tensors):
             if tensor.has_vertices:
-                self.token_offsets[t] = vertex
+                self.firsts[t] = vertex
                 for v in range(vertex, vertex + tensor.size):
                     self.owner[v] = t
                 vertex += tensor.size
@@ -89,7 +94,7 @@ class DrawnGraph:
 
     @property
     def loss(self) -> int:
-        return next(self.token_offsets[t] for t, tensor in enumerate(self.tensors) if tensor.kind == "loss")
+        return next(self.firsts[t] for t, tensor in enumerate(self.tensors) if tensor.kind == "loss")
 
     def node_of(self, vertex: int) -> int:
         node = self.tensors[self.owner[vertex]].node
@@ -105,9 +110,16 @@ class Edge(NamedTuple):
     slot: int = 0
 
 
+Factor = Callable[[Edge], float]
+
+
 @dataclass
 class DrawnSample:
-    """One sentence: its edges, in any order."""
+    """One sentence: its edges, in any order.
+
+    A *factor* gives every edge a number; the method of that factor takes the path with the largest |product| of them.
+    None is greedy: the largest |contribution| at every vertex.
+    """
 
     sample: int
     graph: DrawnGraph
@@ -127,22 +139,41 @@ class DrawnSample:
     def contribution(self, edge: Edge) -> float:
         return edge.d * self.gradient[edge.dst]
 
-    def ranked(self, vertex: int) -> list[Edge]:
-        edges = [e for e in self.edges if e.src == vertex]
-        return sorted(edges, key=lambda e: (-abs(self.contribution(e)), self.graph.node_of(e.dst), e.slot, e.dst))
+    def products(self, factor: Factor) -> dict[Edge, float]:
+        """The largest |product| of factors over the paths to the loss that begin with each edge."""
+        best = {self.graph.loss: 1.0}
+        found: dict[Edge, float] = {}
+        for edge in sorted(self.edges, key=lambda e: -e.src):
+            found[edge] = abs(factor(edge)) * best.get(edge.dst, 0.0)
+            best[edge.src] = max(best.get(edge.src, 0.0), found[edge])
+        return found
 
-    def path(self, vertex: int) -> tuple[list[int], str]:
+    def sizes(self, factor: Factor | None) -> dict[Edge, float]:
+        """What the edges are ranked by, the largest first."""
+        return {e: abs(self.contribution(e)) for e in self.edges} if factor is None else self.products(factor)
+
+    def ranked(self, vertex: int, factor: Factor | None = None) -> list[tuple[Edge, float]]:
+        """The edges of a vertex and what they are ranked by, best first."""
+        edges = [(e, size) for e, size in self.sizes(factor).items() if e.src == vertex]
+        return sorted(edges, key=lambda e: (-e[1], self.graph.node_of(e[0].dst), e[0].slot, e[0].dst))
+
+    def path(self, vertex: int, factor: Factor | None = None) -> tuple[list[int], str]:
         """The vertices after `vertex` on its path, and why it ends: 'loss', 'dead' or 'absent'."""
         path: list[int] = []
-        if not self.ranked(vertex) and vertex != self.graph.loss:
+        if not self.ranked(vertex, factor) and vertex != self.graph.loss:
             return path, "absent"
         while vertex != self.graph.loss:
-            best = self.ranked(vertex)[:1]
-            if not best or self.contribution(best[0]) == 0.0:
+            best = [edge for edge, size in self.ranked(vertex, factor)[:1] if size > 0]
+            if not best:
                 return path, "dead"
             vertex = best[0].dst
             path.append(vertex)
         return path, "loss"
+
+
+Methods = Mapping[str, Factor | None]
+ONLY_GREEDY: Methods = {GREEDY: None}
+WITH_PRODUCT: Methods = {GREEDY: None, "product": lambda edge: edge.d}
 
 
 def _graph_rows(graphs: list[DrawnGraph]) -> dict[str, Rows]:
@@ -167,7 +198,7 @@ def _graph_rows(graphs: list[DrawnGraph]) -> dict[str, Rows]:
                 components.setdefault(op.component, op)
         for t, tensor in enumerate(g.tensors):
             row = {**tensor._asdict(), "graph": g.graph, "tensor": t, "size": tensor.size}
-            rows["tensors"].append({**row, "first_vertex": g.token_offsets.get(t)})
+            rows["tensors"].append({**row, "first_vertex": g.firsts.get(t)})
     for name, op in sorted(components.items()):
         rows["components"].append({"component": name, "module": op.module, "role": op.role, "layer": op.layer})
     for group in graphs[0].groups:
@@ -188,7 +219,7 @@ def _edge_row(sample: DrawnSample, edge: Edge) -> dict[str, Any]:
     }
 
 
-def _path_rows(s: DrawnSample, key: dict[str, Any]) -> dict[str, Rows]:
+def _path_rows(s: DrawnSample, key: dict[str, Any], factor: Factor | None) -> dict[str, Rows]:
     rows: dict[str, Rows] = defaultdict(list)
     for group in s.graph.groups:
         ends = {"loss": 0, "dead": 0, "absent": 0}
@@ -197,7 +228,7 @@ def _path_rows(s: DrawnSample, key: dict[str, Any]) -> dict[str, Rows]:
         counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         traced_gradient = 0.0
         for theta in range(group.first, group.first + group.size):
-            path, end = s.path(theta)
+            path, end = s.path(theta, factor)
             ends[end] += 1
             if end != "loss":
                 continue
@@ -223,7 +254,7 @@ def _path_rows(s: DrawnSample, key: dict[str, Any]) -> dict[str, Rows]:
     return rows
 
 
-def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: bool) -> dict[str, Rows]:
+def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: bool, methods: Methods) -> dict[str, Rows]:
     rows: dict[str, Rows] = {table: [] for table in SHARD_TABLES}
     ok = s.status == "ok"
     rows["samples"].append(
@@ -247,16 +278,17 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
         return rows
     key = {"sample": s.sample, "graph": s.graph.graph}
     for v in range(s.graph.n_vertices):
-        ranked = s.ranked(v)
-        if v >= s.graph.n_parameters or (ranked and parameter_vertices):
+        if v >= s.graph.n_parameters or (s.ranked(v) and parameter_vertices):
             row = {"vertex": v, "tensor": s.graph.owner[v], "value": 0.5, "gradient": s.gradient[v]}
             rows["vertices"].append({**key, **row})
-        for rank, edge in enumerate(ranked[:keep], start=1):
-            row = {**_edge_row(s, edge), "rank": rank}
-            rows["best_edges"].append({"method": "greedy", **key, **row})
+        for method, factor in methods.items():
+            for rank, (edge, size) in enumerate(s.ranked(v, factor)[:keep], start=1):
+                score = math.log2(size) if factor is not None and size > 0 else None
+                row = {**_edge_row(s, edge), "rank": rank, "score": score}
+                rows["best_edges"].append({"method": method, **key, **row})
     if detail == "all":
         rows["edges"] = [{**key, **_edge_row(s, e)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))]
-    for t, first in s.graph.token_offsets.items():
+    for t, first in s.graph.firsts.items():
         tensor = s.graph.tensors[t]
         gradients = [abs(s.gradient[v]) for v in range(first, first + tensor.size)]
         zeros = {"value_zeros": 0.0, "gradient_zeros": gradients.count(0.0) / tensor.size}
@@ -264,7 +296,9 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
         norms = {"gradient_l1": sum(gradients), "gradient_l2": sum(g * g for g in gradients) ** 0.5}
         row = {"node": tensor.node, "tensor": t, "n": tensor.size, **values, **zeros, **norms}
         rows["node_gradients"].append({**key, **row, "gradient_max": max(gradients)})
-    rows.update(_path_rows(s, {"method": "greedy", **key}))
+    for method, factor in methods.items():
+        for table, found in _path_rows(s, {"method": method, **key}, factor).items():
+            rows[table] += found
     return rows
 
 
@@ -285,14 +319,15 @@ def write_store(
     keep: int = 2,
     shard_size: int = 2,
     parameter_vertices: bool = True,
+    methods: Methods = ONLY_GREEDY,
 ) -> Path:
-    """Write the drawn samples as a store, `shard_size` samples to a shard."""
+    """Write the drawn samples as a store, `shard_size` samples to a shard, traced by these methods."""
     graphs = list({s.graph.graph: s.graph for s in samples}.values())
     settings = {
         "detail": detail,
         "dtype": dtype,
         "keep": keep,
-        "methods": ["greedy"],
+        "methods": list(methods),
         "shard_size": shard_size,
         "parameter_vertices": parameter_vertices,
     }
@@ -310,7 +345,7 @@ def write_store(
         part = samples[first : first + shard_size]
         files = {}
         for table in SHARD_TABLES:
-            rows = [row for s in part for row in _sample_rows(s, keep, detail, parameter_vertices)[table]]
+            rows = [row for s in part for row in _sample_rows(s, keep, detail, parameter_vertices, methods)[table]]
             if rows:
                 files[table] = [_write(store, f"{table}/shard={shard:05d}/part-0.parquet", table, rows, dtype)]
         manifest.shards.append(Shard(shard, first, len(part), files))

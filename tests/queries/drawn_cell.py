@@ -33,7 +33,7 @@ GROUPS = [
 def _cell(step: int) -> list[Op]:
     return [
         Op("MatMul", "contracts", "lstm.gates", "lstm", "gates", 0, step),
-        Op("Sigmoid", "elementwise", "lstm.sigmoid", "lstm", "sigmoid", 0, step),
+        Op("Sigmoid", "elementwise", "lstm.sigmoid", "lstm", "sigmoid", 0, step, saturates=True, gate=True),
         Op("Add", "elementwise", "lstm.cell", "lstm", "cell", 0, step),
     ]
 

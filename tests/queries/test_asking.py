@@ -82,8 +82,7 @@ def test_importance_reads_files(drawn: Store, tmp_path: Path) -> None:
 
 def test_sql(drawn: Store) -> None:
     assert (
-        run("sql", str(drawn.path), "select 1 as a, null as b, [1, 2] as c", "--format", "csv")
-        == 'a,b,c\n1,,"[1, 2]"\n'
+        run("sql", str(drawn.path), "select 1 as a, null as b, [1, 2] as c", "--format", "csv") == 'a,b,c\n1,,"[1,2]"\n'
     )
     assert run("sql", str(drawn.path), "-", stdin="select count(*) as n from samples").split() == ["n", "4"]
 

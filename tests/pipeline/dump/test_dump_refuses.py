@@ -150,8 +150,11 @@ EDGES = "best_edges/shard=00000/part-0.parquet"
         (lambda store: (store / MANIFEST).write_bytes(b"\xff\xfe\x00"), "manifest.json is damaged"),
         (_edit(lambda values: values.pop("settings")), "manifest.json is damaged"),
         (_edit(lambda values: values.update(shards=[{"shard": 0}])), "manifest.json is damaged"),
-        (_edit(lambda values: values.update(format_version=0)), "has format version 0; this gradtrace reads version 2"),
-        (_edit(lambda values: values.update(format_version=3)), "has format version 3; this gradtrace reads version 2"),
+        (_edit(lambda values: values.update(format_version=0)), "has format version 0; this gradtrace reads version 3"),
+        (
+            _edit(lambda values: values.update(format_version=2)),
+            "has format version 2; this gradtrace reads version 3. Dump it again",
+        ),
         (_shorten(EDGES), f"{EDGES} has "),
         (_shorten("nodes.parquet"), "nodes.parquet has "),
         (lambda store: (store / EDGES).unlink(), f"{EDGES} is missing, the manifest says "),

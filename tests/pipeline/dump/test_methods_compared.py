@@ -24,47 +24,55 @@ def methods(rnn: OpenedModel, sentences: Samples, tmp_path_factory: pytest.TempP
     return open_store(out)
 
 
+KEY = ["sample", "parameter_group", "component"]
+
+
 def shares(store: Store) -> pd.DataFrame:
-    """edge_share by (sample, parameter_group, component), a column per method; components that no method meets out."""
-    key = ["sample", "parameter_group", "component"]
+    """edge_share by (sample, parameter_group, component), a column per method."""
     sides = [
-        store.importance(by=key, method=method).df().set_index(key)["edge_share"].rename(method)
+        store.importance(by=KEY, method=method).df().set_index(KEY)["edge_share"].rename(method)
         for method in ("greedy", "product", "soft")
     ]
-    found = pd.concat(sides, axis=1)
-    return found[(found > 0).any(axis=1)]
+    return pd.concat(sides, axis=1)
 
 
 def test_compare_methods(methods: Store) -> None:
     wanted = shares(methods)
-    found = methods.query("compare_methods").df().set_index(["sample", "parameter_group", "component"])
-    pd.testing.assert_frame_equal(found[wanted.columns].sort_index(), wanted.sort_index())
+    found = methods.query("compare_methods").df().set_index(["method", "other"])
+    assert sorted(found.index.unique()) == sorted(PAIRS)
     assert (wanted["greedy"] != wanted["product"]).any()
-    for key, rows in wanted.groupby(level=[0, 1]):
-        told = found.loc[key]
-        ranks = rows.round(12).rank()
-        for a, b in PAIRS:
-            assert told[f"{a}_{b}_distance"].to_numpy() == pytest.approx((rows[a] - rows[b]).abs().sum() / 2)
+    for a, b in PAIRS:
+        told = found.loc[(a, b)].set_index(KEY).sort_index()
+        sides = wanted.sort_index()
+        pd.testing.assert_series_equal(told["edge_share"], sides[a], check_names=False)
+        pd.testing.assert_series_equal(told["other_share"], sides[b], check_names=False)
+        for key, rows in sides.groupby(level=[0, 1]):
+            met = rows[(rows > 0).any(axis=1)]
+            ranks = met.round(12).rank()
+            assert told.loc[key, "distance"].to_numpy() == pytest.approx((met[a] - met[b]).abs().sum() / 2)
             constant = ranks[a].nunique() == 1 or ranks[b].nunique() == 1
             correlation = np.nan if constant else np.corrcoef(ranks[a], ranks[b])[0, 1]
-            assert told[f"{a}_{b}_correlation"].to_numpy() == pytest.approx(correlation, nan_ok=True)
+            assert told.loc[key, "correlation"].to_numpy() == pytest.approx(correlation, nan_ok=True)
 
 
 def test_compare_methods_over_samples(methods: Store) -> None:
+    group = ["parameter_group", "component"]
     one = methods.query("compare_methods").df()
-    found = methods.query("compare_methods_over_samples").df().set_index(["parameter_group", "component"])
-    n = one.groupby("parameter_group")["sample"].nunique()
-    for name in ("greedy", "product", "soft"):
-        wanted = one.groupby(["parameter_group", "component"])[name].sum()
-        for key, total in wanted.items():
-            assert found.loc[key, name] == pytest.approx(total / n[key[0]])
-    per_sample = one.drop_duplicates(["sample", "parameter_group"]).groupby("parameter_group")
+    found = methods.query("compare_methods_over_samples").df().set_index(["method", "other"])
+    sides = {
+        name: methods.importance(by=group, method=name).df().set_index(group) for name in ("greedy", "product", "soft")
+    }
     for a, b in PAIRS:
-        for kind in ("distance", "correlation"):
-            column = f"{a}_{b}_{kind}"
-            wanted = per_sample[column].mean()
-            for group in n.index:
-                assert found.loc[group, column].to_numpy() == pytest.approx(wanted[group], nan_ok=True)
+        told = found.loc[(a, b)].set_index(group).sort_index()
+        for name, column in ((a, "edge_share"), (b, "other_share")):
+            wanted = sides[name].sort_index()
+            pd.testing.assert_series_equal(told[column], wanted["edge_share"], check_names=False)
+            pd.testing.assert_series_equal(told["samples"], wanted["samples"], check_names=False)
+        of_pair = one[(one["method"] == a) & (one["other"] == b)].drop_duplicates(["sample", "parameter_group"])
+        for column in ("distance", "correlation"):
+            means = of_pair.groupby("parameter_group")[column].mean()
+            for name, mean in means.items():
+                assert told.loc[name, column].to_numpy() == pytest.approx(mean, nan_ok=True)
 
 
 def test_path_statistics(methods: Store) -> None:

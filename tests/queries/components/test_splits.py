@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gradtrace.queries import StoreError
-from gradtrace.queries.components.components import RuleUse, check_use, members_by_rules
+from gradtrace.queries.components.components import SelectorUse, check_use, members_by_selectors
 from gradtrace.queries.components.parameter_groups import FinestGroup, resolve_groups
-from gradtrace.queries.components.selectors import Rule, read_rules
+from gradtrace.queries.components.selectors import Selector, read_selectors
 from gradtrace.queries.components.splits import parts
 from gradtrace.queries.database.graph import Graph, Node, Tensor
 
@@ -39,10 +39,10 @@ def graph(heads: int, steps: int = 2, number: int = 0) -> Graph:
 def members(path: Path, text: str, *graphs: Graph) -> list[dict[str, list[int]]]:
     """The activation vertices of each component, by graph."""
     path.write_text(text, encoding="utf-8")
-    rules = read_rules(path, "component")
-    use = RuleUse([0] * len(rules), [0] * len(rules))
-    found = [members_by_rules(g, rules, use) for g in graphs]
-    check_use(rules, use, list(graphs))
+    selectors = read_selectors(path, "component")
+    use = SelectorUse([0] * len(selectors), [0] * len(selectors))
+    found = [members_by_selectors(g, selectors, use) for g in graphs]
+    check_use(selectors, use, list(graphs))
     return [
         {
             str(label[0]): np.flatnonzero(m.bits[:, i // 64] >> np.uint64(i % 64) & np.uint64(1)).tolist()
@@ -94,8 +94,8 @@ def test_a_split_and_a_slice(tmp_path: Path) -> None:
 
 
 def test_parts_cover_a_tensor_once() -> None:
-    rule = Rule("part {index} of it", (("module", ("scores",)),), None, "step")
-    found = dict(parts(rule, graph(3).tensors[2]))
+    selector = Selector("part {index} of it", (("module", ("scores",)),), None, "step")
+    found = dict(parts(selector, graph(3).tensors[2]))
     assert list(found) == ["part 0 of it", "part 1 of it"]
     assert (np.sum([mask for mask in found.values() if mask is not None], axis=0) == 1).all()
 
@@ -109,7 +109,7 @@ CUT = "[[parameter_group]]\nname = 'head {index}'\nparameter = ['w', 'tied']\nsp
 def groups(path: Path, text: str, of: Graph) -> dict[str, dict[str, list[int]]]:
     """The elements of each parameter in each group."""
     path.write_text(text, encoding="utf-8")
-    made = resolve_groups(read_rules(path, "parameter_group"), [W, B], of)
+    made = resolve_groups(read_selectors(path, "parameter_group"), [W, B], of)
     found: dict[str, dict[str, list[int]]] = {name: {} for name in made.names}
     for part in made.parts:
         found[made.names[part.group]][part.tensor.name] = np.flatnonzero(part.mask).tolist()

@@ -182,13 +182,15 @@ def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
 
 
 def test_other_versions_are_refused(drawn_path: Path) -> None:
-    edit_manifest(drawn_path, format_version=99, tool_version="9.9")
-    with pytest.raises(StoreError, match=r"format version 99.*version 2.*9\.9"):
+    edit_manifest(drawn_path, format_version=2, tool_version="0.1.0")
+    with pytest.raises(
+        StoreError, match=r"format version 2; .*reads version 3\. Dump it again with this one, or .* gradtrace 0\.1\.0"
+    ):
         open_store(drawn_path)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": "other"}', '{"format": "gradtrace", "format_version": 2}']
+    "content", ["", "{", "[]", '{"format": "other"}', '{"format": "gradtrace", "format_version": 3}']
 )
 def test_damaged_manifests_are_refused(drawn_path: Path, content: str) -> None:
     (drawn_path / "manifest.json").write_text(content)

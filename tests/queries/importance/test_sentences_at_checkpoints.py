@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gradtrace.queries import Store, open_store
-from gradtrace.queries.importance.measures import units_of
+from gradtrace.queries.importance.sample_measures import units_of
 from gradtrace.queries.importance.statistics import (
     paired_difference,
     split_half,

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradtrace.exporters.models import Encoded, ModelError, SampleError, Traceable
-    from gradtrace.pipeline.api import dump, export, record
-    from gradtrace.queries.errors import GradtraceError, StoreError
-    from gradtrace.queries.store import Store, compare, open_store
+    from .exporters.models import Encoded, ModelError, SampleError, Traceable
+    from .pipeline.api import dump, export, record
+    from .queries.errors import GradtraceError, StoreError
+    from .queries.store import Store, compare, open_store
 
     __version__: str
 

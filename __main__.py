@@ -1,5 +1,5 @@
 """`python -m gradtrace`: the command line."""
 
-from gradtrace.pipeline.cli import main
+from .pipeline.cli import main
 
 main()

@@ -14,19 +14,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..components.selectors import Rule, read_rules
+from ..components.selectors import Selector, read_selectors
 from ..database.connection import duckdb_errors
 from ..errors import StoreError
+from ..methods import GREEDY
 from ..schema import OK
 from .statistics import Units
 
 if TYPE_CHECKING:
     import duckdb
 
-    from ..components.parameter_groups import Groups
+    from ..components.parameter_groups import ParameterGroups
     from ..database.graph import Graph
     from ..database.reader import StoreReader
-    from .recounted import Labelled, WalkedSample
+    from .recounted import CountedSample, Labelled
 
 NODE_COLUMNS = ("component", "module", "role", "layer", "step", "op_type")
 BY = ("sample", "parameter_group", *NODE_COLUMNS)
@@ -36,17 +37,16 @@ SPREAD = (  # the measures that get sd and interval over samples
 )
 MEASURES = (*SPREAD[:2], "traced", "dead", "absent", *SPREAD[2:])
 
-_PLACE = "graph::bigint * 4294967296 + node"  # one number to join by is three times as fast as two
 _COUNTS = ("edges", "weighted_edges", "paths", "weighted_paths")
 _TOTALS = ("traced", "dead", "absent", "traced_gradient_l1")
 
 
-class Question(NamedTuple):
-    """What is asked for: the columns of `BY` that divide a sample, and the rules of components and groups in files."""
+class ImportanceQuestion(NamedTuple):
+    """What is asked for: the columns of `BY` that divide a sample, and the selectors of files."""
 
     by: tuple[str, ...]
-    components: tuple[Rule, ...] | None
-    groups: tuple[Rule, ...] | None
+    components: tuple[Selector, ...] | None
+    groups: tuple[Selector, ...] | None
     sample: int | None
     method: str
 
@@ -61,14 +61,14 @@ class Question(NamedTuple):
         return tuple(column for column in self.by if column != "sample")
 
 
-def ask(
+def importance_question(
     store: StoreReader,
     by: Sequence[str],
     components: str | Path | None = None,
     groups: str | Path | None = None,
     sample: int | None = None,
-    method: str = "greedy",
-) -> Question:
+    method: str = GREEDY,
+) -> ImportanceQuestion:
     """A question about a store, with the TOML files it names read.
 
     Raises StoreError for a sample or method the store lacks, a file that is wrong, and components of a file that are
@@ -83,10 +83,10 @@ def ask(
     store.check_method(method)
     if sample is not None:
         store.graph_of(sample)
-    return Question(
+    return ImportanceQuestion(
         tuple(by),
-        None if components is None else read_rules(components, "component"),
-        None if groups is None else read_rules(groups, "parameter_group"),
+        None if components is None else read_selectors(components, "component"),
+        None if groups is None else read_selectors(groups, "parameter_group"),
         sample,
         method,
     )
@@ -99,47 +99,22 @@ def _samples(store: StoreReader, sample: int | None) -> list[tuple[int, int]]:
     return store.fetch(f"select sample, graph from samples where status = '{OK}' order by sample")
 
 
-def _stored_counts(store: StoreReader, question: Question) -> pa.Table:
+def _stored_measures(store: StoreReader, question: ImportanceQuestion) -> pa.Table:
     # The default components, and sums over all: from path_edges, path_counts and path_totals alone.
-    keys = ", ".join(("sample", *question.keys))
-    group = ", ".join(key for key in ("sample", *question.keys) if key != "component")
-    component = "component" in question.keys
-    present = "select distinct graph, component from nodes where kind <> 'copies'" if component else "select null"
-    paths = "coalesce(c.paths, 0)" if component else "t.traced"
-    weighted_paths = "coalesce(c.weighted_paths, 0)" if component else "t.traced_gradient_l1"
-    one_sample = "" if question.sample is None else f"and sample = {question.sample:d}"
-    of_method = f"where method = $method {one_sample}"
-    text = f"""
-    with recorded as (
-        select sample, graph from samples where status = '{OK}' {one_sample}
-    ), totals as (
-        select {group}, {", ".join(f"sum({column})::double as {column}" for column in _TOTALS)}
-        from path_totals {of_method} group by all
-    ), present as (
-        {present}
-    ), component_of as (
-        select {_PLACE} as place, component from nodes
-    ), component_edges as (
-        select {keys}, sum(edges) as edges, sum(weighted_edges) as weighted_edges
-        from path_edges join component_of on place = {_PLACE} {of_method} group by all
-    ), component_paths as (
-        select {keys}, sum(paths) as paths, sum(weighted_paths) as weighted_paths
-        from path_counts {of_method} group by all
-    )
-    select
-        {keys}, coalesce(e.edges, 0) as edges, coalesce(e.weighted_edges, 0) as weighted_edges,
-        {paths} as paths, {weighted_paths} as weighted_paths, {", ".join(f"t.{column}" for column in _TOTALS)},
-        true as is_partition
-    from recorded
-    join totals as t using (sample)
-    {"join present using (graph)" if component else ""}
-    left join component_edges as e using ({keys})
-    left join component_paths as c using ({keys})
-    """
-    return store.rows(text, {"method": question.method})
+    values: dict[str, object] = {
+        "method": question.method,
+        "by_group": "parameter_group" in question.keys,
+        "column": "component" if "component" in question.keys else None,
+    }
+    text = "from sample_importance($method, in_by_group := $by_group, in_column := $column)"
+    if question.sample is None:
+        return store.rows(text, values)
+    return store.rows(f"{text} where sample = $sample", values | {"sample": question.sample})
 
 
-def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tuple[Groups, list[str]]:
+def _resolve_groups(
+    store: StoreReader, question: ImportanceQuestion, graph: Graph
+) -> tuple[ParameterGroups, list[str]]:
     from ..components.parameter_groups import finest, resolve_groups
 
     stored = store.finest_groups
@@ -149,54 +124,56 @@ def _resolve_groups(store: StoreReader, question: Question, graph: Graph) -> tup
     return groups, [group.name for group in stored]
 
 
-def _walked_counts(store: StoreReader, question: Question, samples: list[tuple[int, int]]) -> pa.Table:
-    from ..components.components import RuleUse, check_use, members_by_columns, members_by_rules
-    from .recounted import label, walk_sample
+def _counted_again(store: StoreReader, question: ImportanceQuestion, samples: list[tuple[int, int]]) -> pa.Table:
+    from ..components.components import SelectorUse, check_use, members_by_columns, members_by_selectors
+    from .recounted import count_sample, label
 
     graphs = [store.graph(graph) for graph in sorted({graph for _, graph in samples})]
     groups, finest_names = _resolve_groups(store, question, graphs[0])
-    rules = question.components
-    use = RuleUse([0] * len(rules or ()), [0] * len(rules or ()))
+    selectors = question.components
+    use = SelectorUse([0] * len(selectors or ()), [0] * len(selectors or ()))
 
     @cache
     def labelled_of(graph: int) -> Labelled:
-        if rules is None:
+        if selectors is None:
             return label(members_by_columns(store.graph(graph), question.columns))
-        return label(members_by_rules(store.graph(graph), rules, use))
+        return label(members_by_selectors(store.graph(graph), selectors, use))
 
-    if rules is not None:
+    if selectors is not None:
         for graph in graphs:
             labelled_of(graph.graph)
-        check_use(rules, use, graphs)
+        check_use(selectors, use, graphs)
     tables = []
     for sample, _ in samples:
-        key = (question.method, sample, question.columns, rules, question.groups)
-        if key not in store.walked:
-            store.walked[key] = walk_sample(
+        key = (question.method, sample, question.columns, selectors, question.groups)
+        if key not in store.counted:
+            store.counted[key] = count_sample(
                 store, sample, question.method, lambda graph: labelled_of(graph.graph), groups, finest_names
             )
-        tables.append(_walked_table(sample, store.walked[key], question, groups.names))
+        tables.append(_counts_table(sample, store.counted[key], question, groups.names))
     return pa.concat_tables(tables)
 
 
-def _walked_table(sample: int, walked: WalkedSample, question: Question, names: list[str]) -> pa.Table:
+def _counts_table(sample: int, counted: CountedSample, question: ImportanceQuestion, names: list[str]) -> pa.Table:
     # One row per (group, component present in the graph); groups are summed where they are not asked for.
-    present = np.flatnonzero(walked.present)
+    present = np.flatnonzero(counted.present)
     by_group = "parameter_group" in question.by
-    counts = {name: getattr(walked, name)[:, present] for name in _COUNTS}
-    totals = {name: np.repeat(getattr(walked.totals, name)[:, None], present.size, axis=1) for name in _TOTALS}
+    counts = {name: getattr(counted, name)[:, present] for name in _COUNTS}
+    totals = {name: np.repeat(getattr(counted.totals, name)[:, None], present.size, axis=1) for name in _TOTALS}
     values = counts | totals
     if not by_group:
         values = {name: value.sum(axis=0) for name, value in values.items()}
     n_groups = len(names) if by_group else 1
-    columns: dict[str, pa.Array] = {"sample": pa.array(np.full(n_groups * present.size, sample))}
-    if by_group:
-        columns["parameter_group"] = pa.array([name for name in names for _ in present], pa.string())
+    named = [name for name in names for _ in present] if by_group else [None] * present.size
+    columns: dict[str, pa.Array] = {
+        "sample": pa.array(np.full(n_groups * present.size, sample)),
+        "parameter_group": pa.array(named, pa.string()),
+    }
     for i, column in enumerate(question.columns):
         kind = pa.int32() if column in ("layer", "step") else pa.string()
-        columns[column] = pa.array([walked.labels[c][i] for c in present] * n_groups, kind)
+        columns[column] = pa.array([counted.labels[c][i] for c in present] * n_groups, kind)
     columns |= {name: pa.array(value.reshape(-1)) for name, value in values.items()}
-    columns["is_partition"] = pa.array(np.full(n_groups * present.size, walked.is_partition))
+    columns["is_partition"] = pa.array(np.full(n_groups * present.size, counted.is_partition))
     return pa.table(columns)
 
 
@@ -207,31 +184,10 @@ def derived(store: StoreReader, table: pa.Table, name: str, text: str) -> pa.Tab
         return relation.to_arrow_table()
 
 
-def _shares_and_rates(store: StoreReader, counts: pa.Table, question: Question) -> pa.Table:
-    # Shares and rates of each sample's counts.
-    keys = ", ".join(("sample", *question.keys))
-    group = ", ".join(("sample", *(key for key in question.keys if key == "parameter_group")))
-    text = f"""
-    select
-        {keys}, edges, paths, traced::bigint as traced, dead::bigint as dead, absent::bigint as absent,
-        case when bool_and(is_partition) over () then edges / nullif(sum(edges) over g, 0) end as edge_share,
-        edges / nullif(traced, 0) as mean_edges,
-        paths / nullif(traced, 0) as path_rate,
-        weighted_edges, weighted_paths,
-        case when bool_and(is_partition) over () then weighted_edges / nullif(sum(weighted_edges) over g, 0) end
-            as weighted_edge_share,
-        weighted_edges / nullif(traced_gradient_l1, 0) as weighted_mean_edges,
-        weighted_paths / nullif(traced_gradient_l1, 0) as weighted_path_rate
-    from counts
-    window g as (partition by {group})
-    """
-    return derived(store, counts, "counts", text)
-
-
-def sample_measures(store: StoreReader, question: Question) -> pa.Table:
+def sample_measures(store: StoreReader, question: ImportanceQuestion) -> pa.Table:
     """One row per (sample, *question.keys): the columns MEASURES of each recorded sample that has such a row.
 
-    Raises StoreError where the files' rules do not fit the store, and where no sample is recorded.
+    Raises StoreError where the files' selectors do not fit the store, and where no sample is recorded.
     """
     is_stored = question.components is None and question.groups is None and set(question.columns) <= {"component"}
     samples = _samples(store, question.sample)
@@ -239,8 +195,12 @@ def sample_measures(store: StoreReader, question: Question) -> pa.Table:
         raise StoreError(
             f"{store.path} has no recorded sample; `gradtrace info {store.path}` counts those that failed."
         )
-    counts = _stored_counts(store, question) if is_stored else _walked_counts(store, question, samples)
-    return _shares_and_rates(store, counts, question)
+    if is_stored:
+        measured = _stored_measures(store, question)
+    else:
+        counts = _counted_again(store, question, samples)
+        measured = derived(store, counts, "counts", "from importance_measures('counts')")
+    return measured.select(["sample", *question.keys, *MEASURES])
 
 
 def units_of(store: StoreReader, samples: Sequence[int]) -> Units:
@@ -267,7 +227,7 @@ class Matrix(NamedTuple):
     values: NDArray[np.float64]  # R x S: nan where the sample has no such row, or no value in it
 
 
-def measure_matrix(store: StoreReader, question: Question, measure: str) -> Matrix:
+def measure_matrix(store: StoreReader, question: ImportanceQuestion, measure: str) -> Matrix:
     """One measure of `sample_measures` with its samples side by side.
 
     Raises StoreError for an unknown measure, and for shares of components that are no partition.

@@ -1,0 +1,31 @@
+-- best_edges: ranks run from 1 and the score does not grow with them
+-- reads:  best_edges
+-- unit:   pairs of edges, and vertices
+with grown as (
+    select a.src
+    from best_edges as a
+    join best_edges as b using (method, sample, src)
+    where b.rank = a.rank + 1
+        and (
+            (a.score is null and b.score is not null)
+            or case
+                when is_of_one_edge(method) then abs(b.score) > abs(a.score)
+                else b.score > a.score
+            end
+        )
+),
+
+unranked as (
+    select method, sample, src
+    from best_edges
+    group by method, sample, src
+    having min(rank) <> 1 or max(rank) <> count(*)
+),
+
+broken as (
+    select
+        (select count(*) from grown) + (select count(*) from unranked)
+            as broken
+)
+
+select * from broken
