@@ -71,7 +71,10 @@ def trace(
     k: Annotated[int | None, typer.Option("-k", help="The k best paths, in place of the one of --method.")] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="What is best: the product of derivatives (default with -k), or of shares of the gradient."),
+        typer.Option(
+            metavar="product|share",
+            help="What is best: the product of derivatives (default with -k), or of shares of the gradient.",
+        ),
     ] = None,
     through: Annotated[
         list[str] | None,
