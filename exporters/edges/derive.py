@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..operators import contracts, elementwise, reduces
-from ..tape.tape import Call, Tape, Value
+from ..tape.tape import Call, Tape
+from ..tape.values import Value
 from .duplicates import MergedRows, merge_matrices, merge_pairs
 from .slots import ContractionEdges, DiagonalEdges, SlotEdges
 

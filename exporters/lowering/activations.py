@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 
 @composite("Swish")

@@ -14,7 +14,8 @@ import torch
 
 from ..models import ModelError, SampleError
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 Body = Callable[..., list[Any]]
 

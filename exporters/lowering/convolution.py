@@ -12,7 +12,8 @@ import torch
 
 from ..models import ModelError
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 from .windows import padded, same_pads, windows
 
 

@@ -14,7 +14,8 @@ import torch
 
 from ..models import ModelError
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 _ELLIPSIS = "0123456789"  # labels for the axes that `...` stands for, the last axis last
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..operators.arguments import Integers, integers
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 Axes = Value | Integers | None
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..models import ModelError
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 from .softmax import log_softmax, log_sum_exp, shifted
 
 

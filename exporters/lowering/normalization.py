@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from ..models import ModelError
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 
 def _centred(tape: Tape, x: Value, axes: Sequence[int]) -> tuple[Value, Value]:

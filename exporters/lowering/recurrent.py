@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from ..models import ModelError
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 
 @dataclass

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..operators.copies import places_of_elements, places_of_slices
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 _REDUCTIONS = {"add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 
 @composite("TopK")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..operators.arguments import Integers, axes_of
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 
 def shifted(tape: Tape, x: Value, axes: list[int]) -> tuple[Value, Value]:

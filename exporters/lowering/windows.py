@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..operators.registry import composite
-from ..tape.tape import Tape, Value
+from ..tape.tape import Tape
+from ..tape.values import Value
 
 
 @composite("CumSum")

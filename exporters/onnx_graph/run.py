@@ -13,9 +13,10 @@ from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import SampleError
 from ..operators.registry import PRIMITIVES
-from ..tape.tape import Label, Tape, Value
+from ..tape.tape import Label, Tape
 from ..tape.token_axes import STEP, axis_names
 from ..tape.token_spans import TokenSpan, symbols
+from ..tape.values import Value
 from .attention import attention_axes
 from .reader import Body, OnnxGraph, OnnxNode
 from .values import Axes

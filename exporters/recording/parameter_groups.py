@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..tape.tape import TapeTensor
+from ..tape.values import TapeTensor
 from .recorder import Recording
 
 Box = tuple[tuple[int, int], ...]  # start and stop along each axis

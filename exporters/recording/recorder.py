@@ -19,8 +19,9 @@ from ..models import ModelError
 from ..onnx_graph.reader import OnnxGraph
 from ..onnx_graph.run import check_inputs, run
 from ..tape.parameter_vertices import ParameterVertices
-from ..tape.tape import Tape, TapeTensor, Value
+from ..tape.tape import Tape
 from ..tape.token_spans import find_token_spans
+from ..tape.values import TapeTensor, Value
 
 Floats = NDArray[Any]
 NO_TOKENS: Mapping[str, int] = {}

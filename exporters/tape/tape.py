@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -21,8 +21,9 @@ from ...queries.errors import first_line
 from ..models import ModelError, SampleError
 from ..operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
 from .parameter_vertices import ParameterVertices
-from .token_axes import TokenOffsets, place, place_without_gradient
+from .token_axes import place, place_without_gradient
 from .token_spans import TokenSpan
+from .values import TapeTensor, Value
 
 
 @dataclass(frozen=True)
@@ -45,47 +46,6 @@ class Label:
         layer = None if self.layer is None else f"l{self.layer}"
         role = "" if self.module.rpartition(".")[2] == self.role else self.role
         return ".".join(part for part in (self.module, layer, role) if part) or "model"
-
-
-@dataclass(eq=False)
-class Value:
-    """A tensor on the tape.
-
-    data: its numbers
-    vertices: int64 of the same shape, the vertex each element is (-1: a constant); None when every element is constant
-    tensor: its number among the tape's tensors; None for constants
-    token_offsets, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
-    """
-
-    data: Tensor
-    vertices: Tensor | None = None
-    tensor: int | None = None
-    token_offsets: TokenOffsets = ()
-    token: int | None = None
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.data.shape
-
-
-@dataclass(eq=False)
-class TapeTensor:
-    """A differentiable tensor: a parameter, an input, an operator's output (activation) or a copy of those.
-
-    first_step: the token at index 0 of the axis named 'step'; None without such an axis
-    """
-
-    name: str
-    kind: str
-    value: Value
-    node: int | None = None
-    first_vertex: int | None = None  # None for copies, which are not vertices
-    axis_names: list[str | None] = field(default_factory=list)
-    first_step: int | None = None
-
-    @property
-    def size(self) -> int:
-        return self.value.data.numel()
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,8 @@ from torch import Tensor
 
 from ..operators.arguments import axes_of
 from ..operators.registry import Primitive, TokenRule, token_rule_of
+from .values import TokenOffsets, Value
 
-if TYPE_CHECKING:
-    from .tape import Value
-
-TokenOffsets = tuple[int | None, ...]  # of each axis the token at index 0, or None; empty when no axis runs over tokens
 Shape = tuple[int, ...]
 Inputs = Sequence["Value | None"]
 

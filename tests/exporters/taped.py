@@ -15,7 +15,8 @@ from gradtrace.exporters import operators as _primitives  # noqa: F401  register
 from gradtrace.exporters.edges.blocks import EdgeBlock, edge_blocks
 from gradtrace.exporters.onnx_graph.reader import OnnxGraph
 from gradtrace.exporters.recording.recorder import Recorder, Recording
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 Array = NDArray[Any]
 

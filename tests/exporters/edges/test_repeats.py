@@ -8,7 +8,8 @@ import torch
 
 from gradtrace.exporters.edges.conservation import conservation_error
 from gradtrace.exporters.paths.best_edges import best_edges
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..taped import all_edges, finish, leaf, weighted_sum
 

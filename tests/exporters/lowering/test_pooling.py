@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
 
 from gradtrace.exporters.edges.conservation import conservation_error
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..operators.operator_cases import normal
 from ..taped import finish, leaf, weighted_sum

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gradtrace.exporters.onnx_graph.reader import read_graph
 from gradtrace.exporters.onnx_graph.run import run
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..taped import leaf
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import strategies as st
 
 from gradtrace.exporters.recording.recorder import Recording
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..taped import finish, leaf
 

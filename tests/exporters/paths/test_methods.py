@@ -11,7 +11,8 @@ from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.path_sums import path_statistics
 from gradtrace.exporters.paths.soft import soft_traces
 from gradtrace.exporters.recording.recorder import Recording
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..taped import finish, leaf
 from .enumerated import Enumerated

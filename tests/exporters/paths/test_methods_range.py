@@ -17,7 +17,8 @@ from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.best_table import best_by_logarithm
 from gradtrace.exporters.paths.path_sums import contracted_spread, path_statistics
 from gradtrace.exporters.recording.recorder import Recording
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..taped import finish, leaf, weighted_sum
 from .enumerated import Enumerated, Spread, Statistics, log2, log2_sum

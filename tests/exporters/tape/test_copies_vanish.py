@@ -11,7 +11,8 @@ import torch
 
 from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.recording.recorder import Recording
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
+from gradtrace.exporters.tape.values import Value
 
 from ..taped import all_edges, finish, leaf, operator_of
 

@@ -10,9 +10,10 @@ import torch
 from gradtrace.exporters import lowering as _composites  # noqa: F401  registers them
 from gradtrace.exporters import operators as _primitives  # noqa: F401  registers them
 from gradtrace.exporters.onnx_graph.values import Axes
-from gradtrace.exporters.tape.tape import Tape, Value
+from gradtrace.exporters.tape.tape import Tape
 from gradtrace.exporters.tape.token_axes import TokenOffsets, axis_names
 from gradtrace.exporters.tape.token_spans import TokenSpan, find_token_spans, symbols
+from gradtrace.exporters.tape.values import Value
 
 FIRST, T = 4, 3
 
