@@ -16,11 +16,12 @@ from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
 from ..operators.registry import is_known, variant
+from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
 from .loops import ONCE, Repetition, dependencies, repetitions
 from .norms import norm_roles
-from .values import Axes, attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
+from .values import attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
 
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator

@@ -15,11 +15,10 @@ from ..models import SampleError
 from ..operators.registry import PRIMITIVES
 from ..tape.tape import Label, Tape
 from ..tape.token_axes import STEP, axis_names
-from ..tape.token_spans import TokenSpan, symbols
+from ..tape.token_spans import Axes, TokenSpan, symbols
 from ..tape.values import Value
 from .attention import attention_axes
 from .reader import Body, OnnxGraph, OnnxNode
-from .values import Axes
 
 
 def run(graph: OnnxGraph, tape: Tape, values: dict[str, Value], token_spans: Sequence[TokenSpan] = ()) -> Value:

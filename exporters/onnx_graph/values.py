@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-Axes = tuple[int | str | None, ...]  # sizes, symbols, or None when nothing is known of an axis
+from ..tape.token_spans import Axes
 
 
 def tensor_of(proto: onnx.TensorProto, dtype: torch.dtype, base: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..onnx_graph.values import Axes
+Axes = tuple[int | str | None, ...]  # sizes, symbols, or None when nothing is known of an axis
 
 
 @dataclass(frozen=True)

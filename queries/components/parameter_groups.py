@@ -8,20 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..database.graph import Fetch, Graph, Tensor
+from ..database.finest_groups import FinestGroup
+from ..database.graph import Graph, Tensor
 from ..errors import StoreError, nearest
 from .selectors import Selector, matches, selector_names
 from .slices import selected
 from .splits import cut_groups
-
-
-class FinestGroup(NamedTuple):
-    """A parameter tensor, or a part of one, as the dump counted it."""
-
-    name: str
-    parameter: str
-    slice: str | None
-    size: int
 
 
 class GroupPart(NamedTuple):
@@ -40,12 +32,6 @@ class ParameterGroups:
     whole: list[tuple[int, int]]  # (group, finest group)
     parts: list[GroupPart]
     overlap: bool
-
-
-def read_finest_groups(fetch: Fetch) -> list[FinestGroup]:
-    """The store's finest parameter groups, in the order of their names."""
-    rows = fetch("select parameter_group, parameter, slice, size from parameter_groups order by parameter_group", ())
-    return [FinestGroup(*row) for row in rows]
 
 
 def finest(groups: list[FinestGroup]) -> ParameterGroups:

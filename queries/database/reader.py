@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..components.parameter_groups import FinestGroup, read_finest_groups
 from ..errors import StoreError
 from ..manifest import Manifest
 from ..schema import OK
 from .connection import connect, describe, duckdb_errors, read_relation, scan, select_statement
+from .finest_groups import FinestGroup, read_finest_groups
 from .graph import Graph, read_graph
 from .library import Query, load_queries, load_query
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..components.components import default_components
-from ..components.parameter_groups import FinestGroup, elements
+from ..components.parameter_groups import elements
+from ..database.finest_groups import FinestGroup
 from ..database.quoting import identifiers
 from ..importance.flows import read_starts
 from ..importance.soft_flows import Flow, SoftSampleFlow, flow, read_weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,38 @@ FORBIDDEN = {
     "exporters": {"duckdb", "queries", "pipeline", "typer", "rich", "tests"},
     "queries": {"torch", "onnx", "onnxscript", "onnx_ir", "safetensors", "exporters", "pipeline", "typer", "tests"},
     "pipeline": {"duckdb", "onnxscript", "tests"},
+}
+# The rooms of each package from the ground up: a room imports rooms of the floors below its own only.
+FLOORS = {
+    "exporters": (
+        {"models", "kernels", "operators"},
+        {"tape"},
+        {"lowering"},
+        {"onnx_graph"},
+        {"torch_export"},
+        {"recording"},
+        {"edges"},
+        {"paths"},
+        {"store"},
+    ),
+    "queries": (
+        {"errors", "schema", "walk", "sql"},
+        {"manifest", "methods"},
+        {"database"},
+        {"components", "show"},
+        {"importance", "paths"},
+        {"verify"},
+        {"store"},
+    ),
+    "pipeline": (
+        {"corpora", "output", "progress"},
+        {"zoo"},
+        {"training"},
+        {"dump"},
+        {"api", "demo"},
+        {"commands"},
+        {"cli"},
+    ),
 }
 ALLOWED = {
     "exporters": {"queries.errors", "queries.schema", "queries.manifest", "queries.methods", "queries.walk.walker"},
@@ -75,6 +108,49 @@ def test_imports_go_one_way(package: str) -> None:
         and not (types_only and f"{name} for types" in ALLOWED[package])
     ]
     assert wrong == []
+
+
+def room(path: Path) -> str:
+    """The folder of a package that a file is in, or the file itself; '' for the package's own face."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "" if parts[1] == "__init__" else parts[1]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_has_its_floor(package: str) -> None:
+    rooms = {room(path) for path in SOURCES if path.relative_to(ROOT).parts[0] == package} - {""}
+    assert rooms == set().union(*FLOORS[package])
+    assert len(rooms - {"sql"}) <= 12  # which holds no code
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_those_below_them(package: str) -> None:
+    floor = {name: number for number, names in enumerate(FLOORS[package]) for name in names}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] == package and room(path)
+        for name, types_only in imports(path)
+        if name.startswith(f"{package}.") and name.split(".")[1] != room(path)
+        if floor[name.split(".")[1]] >= floor[room(path)] and not types_only
+    ]
+    assert wrong == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
+    }
+    behind = {
+        name: {found for found, types_only in imports(path) if found in modules and not types_only}
+        for name, path in modules.items()
+    }
+    TopologicalSorter({name: found - {name} for name, found in behind.items()}).prepare()  # raises CycleError
+
+
+def test_numba_stays_in_its_rooms() -> None:
+    found = {".".join(path.relative_to(ROOT).parts[:2]) for path in SOURCES if "numba" in dict(imports(path))}
+    assert found == {"exporters.kernels", "queries.walk", "pipeline.dump"}  # the last sets the number of its threads
 
 
 def test_the_schema_knows_pyarrow_only() -> None:

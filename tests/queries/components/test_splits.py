@@ -10,9 +10,10 @@ import pytest
 
 from gradtrace.queries import StoreError
 from gradtrace.queries.components.components import SelectorUse, check_use, members_by_selectors
-from gradtrace.queries.components.parameter_groups import FinestGroup, resolve_groups
+from gradtrace.queries.components.parameter_groups import resolve_groups
 from gradtrace.queries.components.selectors import Selector, read_selectors
 from gradtrace.queries.components.splits import parts
+from gradtrace.queries.database.finest_groups import FinestGroup
 from gradtrace.queries.database.graph import Graph, Node, Tensor
 
 NODES = ("scores", "weights", "output")
