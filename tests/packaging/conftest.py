@@ -16,19 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = (
-    "exporters",
-    "queries",
-    "pipeline",
-    "data",
-    "__init__.py",
-    "__main__.py",
-    "py.typed",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-)
 FOLDERS = ("exporters", "queries", "pipeline")
+SOURCES = (*FOLDERS, "data", "__init__.py", "__main__.py", "py.typed", "pyproject.toml", "README.md", "LICENSE")
 
 
 @dataclass(frozen=True)
