@@ -15,14 +15,14 @@ from .errors import StoreError
 class Method:
     """One way from a parameter to the loss.
 
-    logarithms: whether edges are ranked by base-2 logarithms, of products over the whole path, not by contributions
+    logarithms: whether edges are ranked by base-2 logarithms, as of products over the whole path, not by contributions
     all_paths:  whether mass splits over all edges of a vertex; else there is one path, along the best edges
     score:      SQL of what a row of `best_edges` is ranked by, null where it carries nothing; in the files, which
                 hold no number twice, `score` is null where it follows from the other columns
     ratio:      SQL of runner-up / best, of the scores `runner_up` and `best`, from 0 to 1
     weight:     SQL of an edge's factor in the product that `score` is the logarithm of, from its `derivative`, its
                 `contribution` and the `contribution_l1` of its source, null where the dtype cannot hold it; None for a
-                method whose score is of one edge alone
+                method whose score is no such product
     k_best:     which k best paths its best edges lead along: by BY_PRODUCT or by BY_SHARE; None: neither
     """
 
@@ -63,7 +63,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "product",
-            "the largest |product of derivatives|: the largest single term of the gradient",
+            "the largest |product of derivatives|, which is the largest single term of the gradient",
             logarithms=True,
             all_paths=False,
             score="score",
@@ -73,7 +73,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "soft",
-            "all paths: mass 1 splits in proportion to |contribution|; every count is an expectation",
+            "all paths, mass 1 split in proportion to |contribution|, so that every count is an expectation",
             logarithms=True,
             all_paths=True,
             score="score",

@@ -102,6 +102,7 @@ def trace(
     runs/demo/model/held_out.txt
     """
     from ...queries import StoreError, open_store
+    from ...queries.methods import BY_PRODUCT, BY_SHARE, find_method
     from ..output import print_shown
 
     opened = open_store(store)
@@ -110,7 +111,7 @@ def trace(
         shown = opened.trace(parameter, sample, method)
     else:
         more = _more(opened, sample, model, samples, checkpoint, objective)
-        ranked_by = by or ("share" if k is None and method != "product" else "product")
+        ranked_by = by or (find_method(method).k_best if k is None else None) or (BY_PRODUCT if k else BY_SHARE)
         wanted: dict[str, Any] = {"through": through or (), "to": to, "components": components, "more": more}
         shown = paths = opened.k_best(parameter, sample, 1 if k is None else k, ranked_by, **wanted)
         if k is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...queries.methods import GREEDY, METHODS
 from . import add
 from .train import generate, train, zoo
 
@@ -34,14 +35,6 @@ class DType(StrEnum):
     float64 = "float64"
 
 
-class Method(StrEnum):
-    """How a path is chosen."""
-
-    greedy = "greedy"
-    product = "product"
-    soft = "soft"
-
-
 class EngineName(StrEnum):
     """Who makes the shards of a store."""
 
@@ -56,6 +49,12 @@ Objective = Annotated[
     str, typer.Option(help="What is traced: loss, or a run's other objective (agreement: prefix TAB right TAB wrong).")
 ]
 Precision = Annotated[DType, typer.Option("--dtype", help="float64 for exact work; takes twice the space.")]
+
+
+def _method(name: str) -> str:
+    if name not in METHODS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, METHODS))}.")
+    return name
 
 
 def export(
@@ -102,10 +101,13 @@ def dump(
     ] = Detail.parameters,
     keep: Annotated[int, typer.Option(min=1, max=64, help="Best edges kept per vertex; 2 tell the margin.")] = 2,
     method: Annotated[
-        list[Method] | None,
+        list[str] | None,
         typer.Option(
-            help="greedy: the largest contribution at every vertex (default); product: the path with the largest "
-            "product of derivatives; soft: split in proportion to |contribution|. Give it again for several."
+            metavar="|".join(METHODS),
+            parser=_method,
+            autocompletion=lambda: list(METHODS),
+            help=f"{'; '.join(f'{m.name}: {m.summary}' for m in METHODS.values())}. Give it again for several; "
+            f"default: {GREEDY}.",
         ),
     ] = None,
     statistics: Annotated[
@@ -157,7 +159,7 @@ def dump(
     order = _order(shuffle, seed)
     source = StudySource(model, samples, dtype.value, checkpoint, checkpoints, objective, limit, order)
     chosen = _engine(engine, source, address, workers)
-    methods = tuple(dict.fromkeys(m.value for m in method or [Method.greedy]))
+    methods = tuple(dict.fromkeys(method or [GREEDY]))
     settings = Settings(detail.value, dtype.value, keep, methods, statistics, parameter_vertices)
     opened = source.open()
     n_checkpoints = max(len(opened.checkpoints), 1)

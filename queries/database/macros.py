@@ -15,7 +15,7 @@ _OF_METHOD: dict[str, Callable[[Method], str]] = {
     "score": lambda method: method.score,
     "ratio": lambda method: method.ratio,
     "weight": lambda method: method.weight or "null",
-    "of_one_edge": lambda method: "false" if method.logarithms else "true",
+    "by_contribution": lambda method: "false" if method.logarithms else "true",
 }
 
 

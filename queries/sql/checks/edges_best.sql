@@ -1,4 +1,4 @@
--- best_edges: rank 1 is the best of all edges, where one edge alone decides
+-- best_edges: rank 1 is the best of all edges, where contributions decide
 -- reads:  best_edges, edges, tensors, nodes
 -- needs:  all
 -- unit:   edges that are better, and best edges that are none; ties go to the
@@ -8,7 +8,7 @@ with best as (
     from best_edges as b
     join tensors as t on t.graph = b.graph and t.tensor = b.dst_tensor
     join nodes as n on n.graph = t.graph and n.node = t.node
-    where is_of_one_edge(b.method) and b.rank = 1
+    where ranks_by_contribution(b.method) and b.rank = 1
 ),
 
 candidates as (
@@ -19,7 +19,7 @@ candidates as (
     cross join (select distinct method from best_edges) as m
     join tensors as t on t.graph = e.graph and t.tensor = e.dst_tensor
     join nodes as n on n.graph = t.graph and n.node = t.node
-    where is_of_one_edge(m.method)
+    where ranks_by_contribution(m.method)
 ),
 
 better as (
