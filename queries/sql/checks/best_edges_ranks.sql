@@ -9,7 +9,8 @@ with grown as (
         and (
             (a.score is null and b.score is not null)
             or case
-                when ranks_by_contribution(method) then abs(b.score) > abs(a.score)
+                when ranks_by_contribution(method)
+                    then abs(b.score) > abs(a.score)
                 else b.score > a.score
             end
         )
