@@ -1,1 +1,1 @@
-"""Compiled kernels: the only room with numba. They know arrays, nothing of tapes, methods or stores."""
+"""Compiled kernels: the only room here with numba. They know arrays, nothing of tapes, methods or stores."""
