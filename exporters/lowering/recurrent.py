@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..models import ModelError
-from ..operators.registry import composite
+from ..operators.registry import composite, facts_of
 from ..tape.tape import Tape
 from ..tape.values import Value
 
@@ -77,7 +77,7 @@ def _setting(
 ) -> Setting:
     n_directions = 2 if direction == "bidirectional" else 1
     chosen = list(activations) if activations else default * n_directions
-    unknown = sorted(set(chosen) - {"Sigmoid", "Tanh", "Relu", "HardSigmoid", "Softsign", "Softplus"})
+    unknown = sorted(name for name in set(chosen) if not facts_of(name).activates)
     if unknown:
         raise ModelError(f"operator {op_type} with activation {', '.join(unknown)} is not supported")
     if len(chosen) != len(default) * n_directions:

@@ -20,7 +20,8 @@ Binary = Callable[[Tensor, Tensor], Tensor]
 
 _SCALES = Facts(passes_on="scale")
 _SATURATES = Facts(saturates=True)
-_GATE = Facts(saturates=True, gate=True)
+_GATE = Facts(saturates=True, gate=True, activates=True)
+_ACTIVATES = Facts(activates=True)
 
 
 def _elementwise(name: str, compute: Callable[..., Tensor], facts: Facts = Facts()) -> None:  # noqa: B008  frozen
@@ -117,7 +118,7 @@ _elementwise("Neg", torch.neg)
 _elementwise("PRelu", _prelu)
 _elementwise("Pow", torch.pow)
 _elementwise("Reciprocal", torch.reciprocal)
-_elementwise("Relu", torch.relu)
+_elementwise("Relu", torch.relu, _ACTIVATES)
 _elementwise("Round", torch.round)
 _elementwise("Selu", _selu)
 _elementwise("Shrink", _shrink)
@@ -125,13 +126,13 @@ _elementwise("Sigmoid", torch.sigmoid, _GATE)
 _elementwise("Sign", torch.sign)
 _elementwise("Sin", torch.sin)
 _elementwise("Sinh", torch.sinh)
-_elementwise("Softplus", F.softplus)
-_elementwise("Softsign", F.softsign, _SATURATES)
+_elementwise("Softplus", F.softplus, _ACTIVATES)
+_elementwise("Softsign", F.softsign, Facts(saturates=True, activates=True))
 _elementwise("Sqrt", torch.sqrt)
 _elementwise("Sub", torch.sub, _SCALES)
 _elementwise("Sum", _variadic(torch.add))
 _elementwise("Tan", torch.tan)
-_elementwise("Tanh", torch.tanh, Facts(passes_on="scale", saturates=True))
+_elementwise("Tanh", torch.tanh, Facts(passes_on="scale", saturates=True, activates=True))
 _elementwise("ThresholdedRelu", _thresholded_relu)
 
 

@@ -37,12 +37,14 @@ class Facts:
     multiplies: whether it sums products of its first two inputs
     saturates:  whether its output is bounded on both sides, so that its derivative vanishes for large inputs
     gate:       whether it saturates between 0 and 1, as what gates other values does
+    activates:  whether RNN, LSTM and GRU may name it as an activation
     """
 
     passes_on: PassesOn | None = None
     multiplies: bool = False
     saturates: bool = False
     gate: bool = False
+    activates: bool = False
 
 
 @dataclass(frozen=True)
