@@ -10,15 +10,13 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -26,6 +24,7 @@ from ...exporters.models import Encoded, ModelError
 from ...queries.manifest import replace_file
 from ..corpora.corpora import PYTHON_DOCS, Corpus, load_corpus
 from ..corpora.vocabulary import Vocabulary, build_vocabularies, save_vocabulary
+from ..progress import Advance, progress
 from ..zoo import Task, family, hyperparameter_values
 from . import runs
 from .batches import Batch, batches_by_length, steps_left
@@ -253,7 +252,7 @@ class _Training:
         else:
             (self.out / runs.OPTIMIZER).unlink(missing_ok=True)
 
-    def run(self, progress: Callable[[int, int, str], None]) -> None:
+    def run(self, advance: Advance) -> None:
         """All updates that are left."""
         self.model.train()
         before = self.metrics[-1].seconds if self.metrics else 0.0
@@ -266,7 +265,7 @@ class _Training:
             done = step + 1
             if done % config.checkpoint_every == 0 or done == self.total:
                 self.checkpoint(done, before + time.perf_counter() - start)
-            progress(done, self.total, f"held-out perplexity {self.metrics[-1].held_out_perplexity:.1f}")
+            advance(done, f"held-out perplexity {self.metrics[-1].held_out_perplexity:.1f}")
 
 
 def _state(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
@@ -343,25 +342,17 @@ def _describe(config: TrainingConfig, data: _Data) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _terminal_progress(wanted: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr, on a terminal only: call it with (steps done, steps in all, what to say)."""
-    console = Console(stderr=True)
-    columns = TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total} {task.description}")
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not (wanted and console.is_terminal)
-    ) as bar:
-        task = bar.add_task("")
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+def _silent(done: int, said: str = "", /) -> None:
+    del done, said
 
 
-def train(config: TrainingConfig, out: Path, progress: bool = True) -> Run:
+def train(config: TrainingConfig, out: Path, shown: bool = True) -> Run:
     """Train a model into the folder `out`, laid out as `pipeline.training.runs` says.
 
     When `out` holds an unfinished run of the same configuration, training goes on from its last checkpoint; when it
     holds a finished one, nothing is done. An interrupt loses no more than the updates since the last checkpoint.
 
-    progress: show a bar on stderr, if that is a terminal
+    shown: whether progress is, on stderr
     Raises CorpusError for a corpus that cannot be used, and TrainingError when `out` holds something else, or when the
     loss stops being finite.
     """
@@ -372,8 +363,8 @@ def train(config: TrainingConfig, out: Path, progress: bool = True) -> Run:
         training.resume()
         if training.first < training.total:
             _save_data(out, family(config.model).task, data)
-            with _terminal_progress(progress) as report:
-                training.run(report)
+            with progress("training", training.total) if shown else nullcontext(_silent) as advance:
+                training.run(advance)
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     return Run(out, config, parameters, training.first, training.metrics, data.unigram_perplexity)
 

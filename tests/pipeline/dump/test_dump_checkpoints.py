@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpus = write_lines(folder / "corpus.txt", *[f"the {a} sees the {b} ." for a in "abcdefgh" for b in "ijklmnop"])
     sizes = {"embedding_size": 4, "hidden_size": 5}
     config = TrainingConfig("rnn_lm", sizes, str(corpus), epochs=2, checkpoint_every=3, learning_rate=0.05)
-    train(config, folder / "run", progress=False)
+    train(config, folder / "run", shown=False)
     return folder / "run"
 
 
