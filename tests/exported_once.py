@@ -1,4 +1,4 @@
-"""Each export is made once in a run of the tests, whichever worker asks first: it costs a second, the rest milliseconds.
+"""Each export is made once in a run of the tests, whichever worker asks first: it costs a second, the rest little.
 
 An export is known by everything it is made of: every tensor of the model and which are shared, what its modules hold,
 the files that their classes and functions stand in, the inputs' shapes and types. A model with anything in it that has
@@ -49,7 +49,7 @@ def _source(thing: Any) -> str:
         path = inspect.getfile(thing)
     except TypeError:
         return ""
-    return _file(path, os.stat(path).st_mtime_ns)
+    return _file(path, Path(path).stat().st_mtime_ns)
 
 
 class _Described(pickle.Pickler):
