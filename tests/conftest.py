@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,7 +16,14 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning takes the core of another worker
 
+# files of few tests that take long: begun first, or they would run alone at the end
+LONG = ("test_readme.py", "test_cli.py", "test_dump_engines.py", "test_dump_resume.py")
 OF_THE_EXPORT = Path(__file__).parent / "exporters" / "torch_export"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order of LONG, all others behind them as they are."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 def pytest_collection_finish() -> None:
@@ -40,6 +47,28 @@ def _folder_of_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str)
     folder = (base if worker_id == "master" else base.parent) / "exports"
     folder.mkdir(exist_ok=True)
     os.environ[FOLDER] = str(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_compiled_once(_folder_of_exports: None) -> Iterator[None]:
+    """What a worker compiles the others wait for and load; numba's cache alone would let each compile it."""
+    from filelock import FileLock
+    from numba.core.dispatcher import Dispatcher
+
+    from .exported_once import FOLDER
+
+    compile_alone = Dispatcher.compile
+
+    def compile_once(kernel: Dispatcher, signature: object) -> object:
+        if not kernel.__module__.startswith("gradtrace."):  # numba's own, which no cache keeps
+            return compile_alone(kernel, signature)
+        name = f"{kernel.__module__}.{kernel.__name__}.lock"
+        with FileLock(Path(os.environ[FOLDER]) / name, is_singleton=True):
+            return compile_alone(kernel, signature)
+
+    Dispatcher.compile = compile_once
+    yield
+    Dispatcher.compile = compile_alone
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ import io
 import marshal
 import os
 import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -52,6 +53,16 @@ def _source(thing: Any) -> str:
     return _file(path, Path(path).stat().st_mtime_ns)
 
 
+def _is_named(thing: Any) -> bool:
+    """Whether it is the class or function that its module has under its name: none within a function, no lambda."""
+    if not isinstance(thing, type | FunctionType):
+        return False
+    found: Any = sys.modules.get(thing.__module__)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
+
+
 class _Described(pickle.Pickler):
     """A model written out in such a way that equal ones read alike; PicklingError where that cannot be done."""
 
@@ -65,16 +76,14 @@ class _Described(pickle.Pickler):
             numbers = thing.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
             facts = type(thing).__name__, thing.dtype, tuple(thing.shape), thing.stride(), thing.requires_grad
             return digest(number, facts, numbers)
+        if _is_named(thing):
+            return digest(thing.__module__, thing.__qualname__, _source(thing))
         if isinstance(thing, type):
-            if "<locals>" in thing.__qualname__:
-                raise pickle.PicklingError(f"{thing} is made anew by every call")
-            return digest(thing.__module__, thing.__qualname__, _source(thing))
-        if isinstance(thing, FunctionType) and "<locals>" not in thing.__qualname__:
-            return digest(thing.__module__, thing.__qualname__, _source(thing))
+            raise pickle.PicklingError(f"{thing} is made anew by every call")
         return None
 
     def reducer_override(self, thing: Any) -> Any:
-        """A function within a function: its code and what it closes over."""
+        """A function without a name of its own: its code and what it closes over."""
         if not isinstance(thing, FunctionType):
             return NotImplemented
         cells = tuple(cell.cell_contents for cell in thing.__closure__ or ())
@@ -111,8 +120,8 @@ def _exported_once(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: b
 @contextmanager
 def exported_once() -> Iterator[None]:
     """While active, a model is exported only if no worker has exported it."""
-    traced_model.export = _exported_once
+    before, traced_model.export = traced_model.export, _exported_once
     try:
         yield
     finally:
-        traced_model.export = export
+        traced_model.export = before

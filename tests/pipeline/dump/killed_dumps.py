@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from gradtrace.pipeline.dump.dump import Settings, dump
 from gradtrace.pipeline.dump.sources import OpenedModel, Samples, open_model, read_samples
 
+from ...exported_once import exported_once
+
 
 def main(model: str, samples_file: str, folder: str, step: str) -> None:
     """Fork, kill, and count."""
@@ -64,4 +66,5 @@ def _killed_dump(opened: OpenedModel, samples: Samples, out: Path, number: int) 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with exported_once():
+        main(*sys.argv[1:])
