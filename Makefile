@@ -28,10 +28,10 @@ demo: env ## train, export, dump, trace and rank once, on the bundled default
 	$(BIN)/gradtrace demo
 
 test: env ## run all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: env ## run the tests that take less than a few seconds each
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 docs: env ## write the pages that are made of the code, build the site of all pages in build/docs
 	$(BIN)/python docs/generate.py

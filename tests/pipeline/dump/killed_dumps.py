@@ -19,6 +19,8 @@ from gradtrace.pipeline.dump.dump import Settings, dump
 from gradtrace.pipeline.dump.models import OpenedModel, open_model
 from gradtrace.pipeline.dump.samples import Samples, read_samples
 
+from ...exported_once import exported_once
+
 
 def main(model: str, samples_file: str, folder: str, step: str) -> None:
     """Fork, kill, and count."""
@@ -65,4 +67,5 @@ def _killed_dump(opened: OpenedModel, samples: Samples, out: Path, number: int) 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with exported_once():
+        main(*sys.argv[1:])

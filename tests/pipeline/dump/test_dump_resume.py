@@ -28,7 +28,7 @@ from gradtrace.queries.manifest import MANIFEST, read_manifest
 from ..studies import assert_one_line_error, assert_same_tables, gradtrace, rows, write_lines
 
 ALL = Settings("all")  # one shard for each sample
-KILLED = Path(__file__).with_name("killed_dumps.py")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +133,16 @@ def test_killed_at_any_moment(models_file: Path, rnn: OpenedModel, uninterrupted
     step = 13
     samples = write_lines(in_memory / "two.txt", "the cat", "dog")
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    command = [sys.executable, str(KILLED), f"{models_file}:rnn", str(samples), str(in_memory), str(step)]
-    ran = subprocess.run(command, env=one_thread, capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.pipeline.dump.killed_dumps",
+        f"{models_file}:rnn",
+        samples,
+        in_memory,
+        str(step),
+    ]
+    ran = subprocess.run(command, cwd=ROOT, env=one_thread, capture_output=True, text=True, check=True)
     *killed, finished = sorted(in_memory.glob("killed-*"))
     assert int(ran.stdout) == len(killed) > 90 / step
     assert_same_tables(finished, uninterrupted)

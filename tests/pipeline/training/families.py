@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,31 @@ class Trial:
 
     def encode(self, line: str) -> Encoded:
         return family(self.name).task.encode(line, *self.vocabularies)
+
+
+BATCH = 3
+
+
+def alike(tried: Trial) -> list[str]:
+    """Lines of BATCH samples whose inputs have the same shapes, the shortest such; all tests of a case begin there."""
+    by_shape: dict[tuple[tuple[int, ...], ...], dict[tuple[str, ...], str]] = defaultdict(dict)
+    for line in tried.lines:
+        encoded = tried.encode(line)
+        shape = tuple(tuple(x.shape) for x in encoded.inputs.values())
+        by_shape[shape].setdefault(tuple(encoded.tokens), line)
+    enough = [shape for shape, samples in by_shape.items() if len(samples) >= BATCH]
+    assert enough, f"{tried.name}: no {BATCH} samples of one length among {len(tried.lines)}"
+    shortest = min(enough, key=lambda shape: (sum(map(sum, shape)), shape))
+    return list(by_shape[shortest].values())[:BATCH]
+
+
+def of_lengths(tried: Trial, n: int) -> list[str]:
+    """Lines of n different lengths, not in order of length: first one of those alike, then the shortest others."""
+    first = alike(tried)[0]
+    by_length = {len(tried.encode(line).tokens): line for line in tried.lines}
+    others = sorted(length for length in by_length if length != len(tried.encode(first).tokens))[: n - 1]
+    assert len(others) == n - 1
+    return [first, *(by_length[length] for length in reversed(others))]
 
 
 def corpus_name(name: str, n: int) -> str:

@@ -9,27 +9,24 @@ import pytest
 import torch
 
 from gradtrace.exporters.recording.traced_model import TorchModel
-from gradtrace.pipeline.corpora.corpora import load_corpus
-from gradtrace.pipeline.corpora.vocabulary import build_vocabularies
 from gradtrace.pipeline.dump.dump import Settings, dump
 from gradtrace.pipeline.dump.samples import read_samples
-from gradtrace.pipeline.zoo import family, make_hyperparameters
 from gradtrace.queries import open_store
 
-from .families import corpus_name
+from .families import CASES, alike, trial
 
 FOLDER = Path(__file__).parents[3] / "data" / "components"
-SMALL = {"embedding_size": 4, "hidden_size": 4}
+FIRST = dict(reversed(CASES))  # the first case of each family
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
-    "lstm_gates": ("lstm_lm", SMALL),
-    "gru_gates": ("gru_lm", SMALL),
-    "lstm_paths": ("lstm_cell_lm", SMALL),
-    "rational_states": ("rational_lm", SMALL),
-    "attention": ("attention_nmt", SMALL),
-    "transformer_lm": ("transformer_lm", {"hidden_size": 8, "heads": 2, "feed_forward_size": 8}),
+    "lstm_gates": ("lstm_lm", FIRST["lstm_lm"]),
+    "gru_gates": ("gru_lm", FIRST["gru_lm"]),
+    "lstm_paths": ("lstm_cell_lm", FIRST["lstm_cell_lm"]),
+    "rational_states": ("rational_lm", FIRST["rational_lm"]),
+    "attention": ("attention_nmt", FIRST["attention_nmt"]),
+    "transformer_lm": ("transformer_lm", FIRST["transformer_lm"]),
     "transformer_heads": ("transformer_lm", {"feed_forward_size": 8, "layers": 1}),
-    "transformer_nmt": ("transformer_nmt", {"hidden_size": 8, "heads": 2, "feed_forward_size": 8}),
-    "text_cnn": ("text_cnn", {"embedding_size": 4, "filters": 3}),
+    "transformer_nmt": ("transformer_nmt", FIRST["transformer_nmt"]),
+    "text_cnn": ("text_cnn", FIRST["text_cnn"]),
 }
 PARTIAL = {"transformer_heads", "lstm_gates"}  # name some operators only
 
@@ -39,15 +36,11 @@ def test_every_file_is_tried() -> None:
 
 
 def dumped(name: str, hyperparameters: dict[str, Any], folder: Path) -> Path:
-    """A store of the shortest line of the family's corpus."""
-    task = family(name).task
-    lines = load_corpus(corpus_name(name, 40), task.layout).train
-    vocabularies = build_vocabularies(task.layout, lines, 60)
-    torch.manual_seed(0)
-    model = family(name).build(*map(len, vocabularies), make_hyperparameters(name, hyperparameters))
-    (folder / "samples.txt").write_text(min(lines, key=len) + "\n", encoding="utf-8")
-    samples = read_samples(folder / "samples.txt", lambda line: task.encode(line, *vocabularies))
-    dump(TorchModel(model, torch.float32, name), samples, folder / "store", Settings())
+    """A store of one line of the family's corpus."""
+    tried = trial(name, hyperparameters)
+    (folder / "samples.txt").write_text(alike(tried)[0] + "\n", encoding="utf-8")
+    samples = read_samples(folder / "samples.txt", tried.encode)
+    dump(TorchModel(tried.model.float(), torch.float32, name), samples, folder / "store", Settings())
     return folder / "store"
 
 
@@ -65,7 +58,7 @@ def test_components_and_groups(file: str, tmp_path: Path) -> None:
 
 def test_heads_of_any_number(tmp_path: Path) -> None:
     """The file of heads says of two heads of four units what slices written for them say."""
-    store_path = dumped("transformer_lm", {"hidden_size": 8, "heads": 2, "feed_forward_size": 8}, tmp_path)
+    store_path = dumped(*FILES["transformer_lm"], tmp_path)
     by_hand = tmp_path / "by_hand.toml"
     by_hand.write_text(BY_HAND, encoding="utf-8")
     by = ["parameter_group", "component"]

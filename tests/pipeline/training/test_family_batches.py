@@ -14,31 +14,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gradtrace.exporters.models import Encoded, ModelError
+from gradtrace.exporters.models import ModelError
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.zoo import family_names
 from gradtrace.pipeline.zoo._targets import PADDING
 
-from .families import CASES, Trial, trial
+from .families import BATCH, CASES, alike, trial
 
-BATCH = 3
 FAMILIES: dict[str, dict[str, Any]] = dict(reversed(CASES))  # the first of each
 CLOSE = {"rtol": 1e-9, "atol": 1e-14}
 
 Part = tuple[str, str, int | None]
-
-
-def alike(tried: Trial) -> list[Encoded]:
-    """Different samples whose inputs have the same shapes."""
-    by_shape: dict[tuple[Any, ...], dict[tuple[str, ...], Encoded]] = defaultdict(dict)
-    for line in tried.lines:
-        encoded = tried.encode(line)
-        shapes = tuple((name, tuple(x.shape)) for name, x in encoded.inputs.items())
-        by_shape[shapes][tuple(encoded.tokens)] = encoded
-        if len(by_shape[shapes]) == BATCH:
-            return list(by_shape[shapes].values())
-    raise AssertionError(f"{tried.name}: no {BATCH} samples of one length among {len(tried.lines)}")
 
 
 def by_part(recording: Recording) -> dict[Part, list[NDArray[Any]]]:
@@ -72,7 +59,7 @@ def check_activations(batch: Recording, alone: list[Recording]) -> None:
 def test_a_batch_is_its_samples(name: str) -> None:
     tried = trial(name, FAMILIES[name])
     model = TorchModel(tried.model, torch.float64)
-    samples = alike(tried)
+    samples = list(map(tried.encode, alike(tried)))
     alone = [model.record(e.inputs) for e in samples]
     joined = {key: torch.cat([e.inputs[key] for e in samples]) for key in samples[0].inputs}
     batch = model.record(joined)
@@ -93,7 +80,7 @@ def test_every_family_is_tried() -> None:
 def test_a_padded_batch_is_refused() -> None:
     """An encoder that reads padded batches is exported for sentences of one length; others differ from torch's."""
     tried = trial("attention_nmt", FAMILIES["attention_nmt"])
-    samples = alike(tried)[:2]
+    samples = list(map(tried.encode, alike(tried)[:2]))
     joined = {key: torch.cat([e.inputs[key] for e in samples]) for key in samples[0].inputs}
     joined["source_ids"][1, -2:] = PADDING
     with pytest.raises(ModelError, match="torch's"):

@@ -12,7 +12,7 @@ from gradtrace.exporters.edges.blocks import edge_blocks
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 
-from .families import CASES, IDS, Trial, trial
+from .families import CASES, IDS, of_lengths, trial
 
 FIRST = [i for i, (name, _) in enumerate(CASES) if name not in [n for n, _ in CASES[:i]]]
 OTHERS = [i for i in range(len(CASES)) if i not in FIRST]
@@ -41,20 +41,12 @@ def check(recording: Recording, module: torch.nn.Module, inputs: Any, tolerance:
         assert np.abs(flat - gradient.reshape(-1).numpy()).max() <= tolerance * largest
 
 
-def lengths(tried: Trial, n: int) -> list[str]:
-    """Lines of n different lengths, not in order of length."""
-    by_length = {len(tried.encode(line).tokens): line for line in tried.lines}
-    assert len(by_length) >= n
-    chosen = sorted(by_length)[:n]
-    return [by_length[length] for length in (chosen[-1], *chosen[:-1])]
-
-
 def recorded(case: int, dtype: torch.dtype, n_lengths: int) -> None:
     name, values = CASES[case]
     tried = trial(name, values)
     module = tried.model.to(dtype)
     model = TorchModel(module, dtype)
-    for line in lengths(tried, n_lengths):
+    for line in of_lengths(tried, n_lengths):
         encoded = tried.encode(line)
         recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
         check(recording, module, encoded.inputs, TOLERANCE[dtype])

@@ -17,7 +17,7 @@ from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.exporters.store.tables import index_graph, node_gradient_table
 
-from .families import CASES, IDS, trial
+from .families import CASES, IDS, alike, trial
 
 # each family once, and tied weights, which are in more than one matrix
 CHOSEN = [
@@ -30,7 +30,7 @@ def recordings(case: int, dtype: torch.dtype) -> tuple[Recording, Recording]:
     """One sample, with the gradients of parameters and without."""
     name, values = CASES[case]
     tried = trial(name, values)
-    encoded = tried.encode(max(tried.lines, key=len))
+    encoded = tried.encode(alike(tried)[0])
     model = TorchModel(tried.model.to(dtype), dtype)
     given = encoded.inputs, len(encoded.tokens), encoded.first_token
     full = model.record(*given)
