@@ -44,10 +44,7 @@ def insert_edges(
     key: int,
     logarithms: bool,
 ) -> None:
-    """Insert E edges, ranked as by `insert_products`; those of row -1, a constant, are none.
-
-    score: of the operator's output elements, of which target[e] is one     key: of an edge to element 0
-    """
+    """See Kernels.insert_pairs."""
     for e in range(row.shape[0]):
         if row[e] >= 0:
             d = derivative[e]
@@ -58,7 +55,7 @@ def insert_edges(
 
 @njit(cache=True)
 def add_at(total: Any, vertex: Any, amount: Any) -> None:
-    """total[vertex[e]] += amount[e]; vertex -1, a constant, counts nothing."""
+    """See Kernels."""
     for e in range(vertex.shape[0]):
         if vertex[e] >= 0:
             total[vertex[e]] += amount[e]
@@ -66,7 +63,7 @@ def add_at(total: Any, vertex: Any, amount: Any) -> None:
 
 @njit(cache=True, parallel=True, fastmath={"reassoc"})
 def norms(numbers: Any, first: Any, size: Any) -> Any:
-    """Sum of |.|, sum of squares, largest |.| and zeros of numbers[first[i] : first[i] + size[i]]: N x 4."""
+    """See Kernels."""
     found = np.zeros((first.shape[0], 4))
     for i in prange(first.shape[0]):
         span = numbers[first[i] : first[i] + size[i]]
@@ -85,10 +82,7 @@ def norms(numbers: Any, first: Any, size: Any) -> Any:
 
 @njit(cache=True, parallel=True)
 def decode_keys(key: Any, base: Any, size: Any, first_vertex: Any) -> Any:
-    """Put the target vertex (-1: no edge) in the place of each of E keys; returns the slots, E.
-
-    base, size, first_vertex: of each operator, base ascending
-    """
+    """See Kernels."""
     n = key.shape[0]
     slot = np.zeros(n, dtype=np.int16)
     for block in prange((n + _BLOCK - 1) // _BLOCK):
@@ -111,17 +105,14 @@ def decode_keys(key: Any, base: Any, size: Any, first_vertex: Any) -> Any:
 
 @njit(cache=True, parallel=True)
 def contributions(target: Any, derivative: Any, gradient: Any, found: Any) -> None:
-    """found[e] = gradient[target[e]] * derivative[e], 0 where there is no target."""
+    """See Kernels."""
     for e in prange(target.shape[0]):
         found[e] = gradient[target[e]] * derivative[e] if target[e] >= 0 else 0
 
 
 @njit(cache=True, parallel=True)
 def edge_rows(vertex: Any, target: Any, start: Any, gradient: Any, derivative: Any) -> Any:
-    """The columns src, dst, rank and contribution of the edges of N vertices.
-
-    target, derivative: N x K; start : N + 1, the first row of each vertex, which has one for each of its edges
-    """
+    """See Kernels."""
     n = start[-1]
     src, dst = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     rank, contribution = np.empty(n, dtype=np.int16), np.empty(n, dtype=derivative.dtype)
@@ -149,11 +140,7 @@ def place_edges(
     batch: Any,
     row: Any,
 ) -> None:
-    """Write all edges of N operand elements behind those already written for the same vertices.
-
-    vertex: N, ascending; first_target: N, the target of fan 0; other[batch, row, fan]: derivative
-    cursor: place of the next edge of vertex low + i in src, dst, derivative and slot
-    """
+    """See Kernels."""
     fan_out = other.shape[2]
     for i in range(vertex.shape[0]):
         at = cursor[vertex[i] - low]

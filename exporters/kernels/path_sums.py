@@ -28,7 +28,7 @@ def combine(sum_a: float, entropy_a: float, sum_b: float, entropy_b: float) -> t
 
 @njit(cache=True)
 def combine_at(log2_sum: Any, entropy: Any, vertex: Any, more_sum: Any, more_entropy: Any) -> None:
-    """Combine the spread of vertex[e] with that of alternative set e, in order; vertex -1, a constant, has none."""
+    """See Kernels."""
     for e in range(vertex.shape[0]):
         v = vertex[e]
         if v >= 0:
@@ -37,10 +37,7 @@ def combine_at(log2_sum: Any, entropy: Any, vertex: Any, more_sum: Any, more_ent
 
 @njit(cache=True, parallel=True)
 def spread_of_products(left: Any, left_entropy: Any, right: Any, log2_sum: Any, entropy: Any, chosen: Any) -> None:
-    """Write the spreads of the chosen (x, y), one z after the other, without scaling.
-
-    left, left_entropy : Z x X spreads; right : Z x Y derivatives; log2_sum, entropy, chosen : X x Y
-    """
+    """See Kernels."""
     n_z, n_x = left.shape
     for x in prange(n_x):
         for y in range(right.shape[1]):
@@ -55,7 +52,7 @@ def spread_of_products(left: Any, left_entropy: Any, right: Any, log2_sum: Any, 
 
 @njit(cache=True)
 def raise_signed(positive: Any, negative: Any, vertex: Any, derivative: Any, up: Any, down: Any) -> None:
-    """Edge e of vertex[e] leads to a target whose largest positive and negative products are up[e] and down[e]."""
+    """See Kernels."""
     for e in range(vertex.shape[0]):
         v, d = vertex[e], derivative[e]
         if v < 0 or d == 0:
@@ -67,10 +64,7 @@ def raise_signed(positive: Any, negative: Any, vertex: Any, derivative: Any, up:
 
 @njit(cache=True, parallel=True)
 def signed_products(up: Any, down: Any, rising: Any, falling: Any) -> tuple[Any, Any]:
-    """The largest positive and negative products over z: two X x Y logarithms.
-
-    up, down : Z x X, the targets' own; rising, falling : Z x Y, log2 of the positive and of the negative derivatives
-    """
+    """See Kernels."""
     n_z, n_x = up.shape
     n_y = rising.shape[1]
     positive = np.full((n_x, n_y), -np.inf)

@@ -22,7 +22,7 @@ Floats = NDArray[Any]
 
 @njit(cache=True, parallel=True)
 def largest_of_rows(right: Any) -> Any:
-    """The largest |right[z, y]| over y: Z."""
+    """See Kernels."""
     largest = np.zeros(right.shape[0], dtype=right.dtype)
     for z in prange(right.shape[0]):
         most = largest[z]
@@ -53,9 +53,8 @@ def _by_power_of_two(bound: Any) -> Any:
 
 @njit(cache=True, parallel=True)
 def best_products(left: Any, right: Any, largest: Any, keep: int) -> Any:
-    """For every x and y the `keep` best z by |left[z, x] right[z, y]|, the smallest z first among equals.
+    """See Kernels.
 
-    left : Z x X, right : Z x Y, largest : Z, that of |right| over y -> X x keep x Y, int32 (-1 where Z < keep)
     Targets are taken in falling order of |left| * largest, which bounds their products; the rest is left unseen once
     the bound is below the worst product kept.
     """
@@ -108,10 +107,7 @@ def best_products(left: Any, right: Any, largest: Any, keep: int) -> Any:
 
 @njit(cache=True, parallel=True)
 def mend_underflow(left: Any, scaled: Any, right: Any, best_z: Any, tiny: float) -> None:
-    """Choose again, by left[z, x] + log2 |right[z, y]|, where `best_products` compared numbers below tiny.
-
-    left : Z x X logarithms; scaled: what was compared, their powers relative to the largest of each column
-    """
+    """See Kernels."""
     n_x, keep, n_y = best_z.shape
     n_z = left.shape[0]
     last = min(keep, n_z) - 1
@@ -184,10 +180,7 @@ def insert_products(
     distinct: bool,
     logarithms: bool,
 ) -> None:
-    """Insert what `best_products` found, ranked by |left * right|, or left + log2 |right| where left is `logarithms`.
-
-    vertex : X x Y, all `distinct` or not     key_x : X, key_z : Z, whose sum is an edge's key
-    """
+    """See Kernels."""
     arguments = (vertex, left, right, best_z, key_x, key_z)
     if distinct:
         for x in prange(vertex.shape[0]):
@@ -199,13 +192,7 @@ def insert_products(
 
 @njit(cache=True, parallel=True)
 def count_best(left: Any, right: Any) -> Any:
-    """How often each target is the best of a source, without an array of the sources.
-
-    left : Z x X, right : Z x Y, the targets of one source in the order in which ties are broken
-    -> paths : X x Z, sources whose largest |left right| is that with z, of those where it is not 0
-       weight : X x Z, the sum of |gradient| of these sources, the gradient being the sum of left right over z
-       norms : X x 4, of all gradients in row x: as `kernels.norms`
-    """
+    """See Kernels."""
     n_z, n_x = left.shape
     n_y = right.shape[1]
     paths = np.zeros((n_x, n_z), dtype=np.int64)
