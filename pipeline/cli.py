@@ -30,7 +30,7 @@ comparing.register(app)
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        from gradtrace import __version__
+        from .. import __version__
 
         typer.echo(f"gradtrace {__version__}")
         raise typer.Exit

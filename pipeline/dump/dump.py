@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from ... import __version__
 from ...exporters.edges.blocks import total_edges
 from ...exporters.models import SampleError
 from ...exporters.recording.memory import return_freed_memory
@@ -91,7 +91,7 @@ class Study:
     def manifest(self) -> Manifest:
         """What the store of this study says of it."""
         return Manifest(
-            tool_version=tool_version(),
+            tool_version=__version__,
             model=self.model.in_manifest(),
             samples={"source": self.samples.source, "fingerprint": self.samples.fingerprint, "count": len(self)},
             settings=self.settings.in_manifest(),
@@ -214,14 +214,6 @@ def _ranges(study: Study, finished: int) -> Iterator[tuple[int, range]]:
     size, n = SHARD_SIZE[study.settings.detail], len(study)
     for number in range(finished, -(-n // size)):
         yield number, range(number * size, min((number + 1) * size, n))
-
-
-def tool_version() -> str:
-    """This gradtrace's version."""
-    try:
-        return version("gradtrace")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def first_recording(model: TracedModel, samples: list[Sample]) -> Recording:
