@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from torch import nn
 
 from .oracle import (
@@ -338,4 +338,4 @@ WANTED = [has_double_edge, has_cancellation, RandomDag.gradient_ties, has_status
 
 @pytest.mark.parametrize("wanted", WANTED)
 def test_random_dags_reach_the_hard_cases(wanted: Callable[[RandomDag], bool]) -> None:
-    find(random_dags(), wanted, settings=settings(max_examples=2000, database=None))
+    find(random_dags(), wanted, settings=settings(max_examples=2000, database=None, phases=[Phase.generate]))

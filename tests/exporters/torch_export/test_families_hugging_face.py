@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ import torch
 import transformers
 from tokenizers import models, pre_tokenizers, processors
 
-from gradtrace.exporters.models import ModelError, SampleError
+from gradtrace.exporters.models import ModelError, SampleError, Traceable
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump.hugging_face import IGNORED, open_hugging_face
 
-from .shown_models import check_attention_axes, show
+from .shown_models import Shown, check_attention_axes, show
 
 ENGLISH = ["the", "a", "cat", "dog", "sleeps", "sees", "runs", "near", "old", "small", "house", "."]
 WORDS = [*ENGLISH, "le", "chat", "chien", "dort", "voit"]
@@ -126,13 +128,28 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+Showing = Callable[[str, torch.dtype], tuple[Traceable, Shown]]
+
+
+@pytest.fixture(scope="module")
+def showing(saved: dict[str, Path]) -> Showing:
+    """A family as transformers loads it, exported once in each dtype at the first of its LINES."""
+
+    @cache
+    def shown(family: str, dtype: torch.dtype) -> tuple[Traceable, Shown]:
+        traceable = open_hugging_face(saved[family])
+        samples = [traceable.encode(line) for line in LINES[family]]
+        found = show(traceable.model, [e.inputs for e in samples], dtype, [len(e.tokens) for e in samples])
+        return traceable, found
+
+    return shown
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("family", LINES)
-def test_family(saved: dict[str, Path], family: str, dtype: torch.dtype) -> None:
+def test_family(showing: Showing, family: str, dtype: torch.dtype) -> None:
     """Three lengths in one process, each with the gradients of the model that transformers loads."""
-    traceable = open_hugging_face(saved[family])
-    samples = [traceable.encode(line) for line in LINES[family]]
-    shown = show(traceable.model, [e.inputs for e in samples], dtype, [len(e.tokens) for e in samples])
+    traceable, shown = showing(family, dtype)
     assert {"scores", "weights", "context", "variance", "scale"} <= shown.roles  # the norms of Llama and T5 are found
     assert ("mean" in shown.roles) == (family not in ("llama", "t5"))
     assert shown.n_exports == 1
@@ -142,15 +159,17 @@ def test_family(saved: dict[str, Path], family: str, dtype: torch.dtype) -> None
     assert names <= set(traceable.model.state_dict())
 
 
-@pytest.mark.parametrize("line", ["the cat sleeps\tle chat dort", "the old dog sees\tle chien"], ids=["S=T", "S!=T"])
-def test_steps_of_encoder_and_decoder(saved: dict[str, Path], line: str) -> None:
-    """Every vertex is of a token of its own side; those of the relative positions too, which read no token."""
-    traceable = open_hugging_face(saved["t5"])
+@pytest.mark.parametrize("line", [PAIRS[0], "the old dog sees\tle chien"], ids=["S=T", "S!=T"])
+def test_steps_of_encoder_and_decoder(showing: Showing, line: str) -> None:
+    """Every vertex is of a token of its own side; those of the relative positions too, which read no token.
+
+    Each is of an export made at these lengths.
+    """
+    traceable, shown = showing("t5", torch.float64)
+    model = shown.model if line == PAIRS[0] else TorchModel(traceable.model, torch.float64)
     encoded = traceable.encode(line)
     n_source = encoded.first_token["decoder_input_ids"]
-    recording = TorchModel(traceable.model, torch.float64).record(
-        encoded.inputs, len(encoded.tokens), encoded.first_token
-    )
+    recording = model.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
     found = set()
     for _, tensor in recording.vertex_tensors():
         if tensor.node is not None and "step" in tensor.axis_names:
@@ -165,11 +184,10 @@ def test_steps_of_encoder_and_decoder(saved: dict[str, Path], line: str) -> None
     assert found == {True, False}
 
 
-def test_tied_weights_are_one_parameter(saved: dict[str, Path]) -> None:
-    traceable = open_hugging_face(saved["gpt2"])
-    traced = TorchModel(traceable.model, torch.float32)
-    recording = traced.record(traceable.encode(SENTENCES[0]).inputs)
-    assert traced.aliases == {"transformer.wte.weight": ["lm_head.weight"]}
+def test_tied_weights_are_one_parameter(showing: Showing) -> None:
+    _, shown = showing("gpt2", torch.float32)
+    recording = shown.recordings[0]
+    assert shown.model.aliases == {"transformer.wte.weight": ["lm_head.weight"]}
     assert "lm_head.weight" not in {t.name for t in recording.tape.tensors}
 
 
