@@ -84,6 +84,7 @@ NORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.__name__)
 def test_norms_written_in_torch(norm: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     torch.manual_seed(0)
@@ -95,6 +96,7 @@ def test_norms_written_in_torch(norm: Callable[[Tensor, Tensor, Tensor], Tensor]
     assert operators["scale"] <= {"Div", "Mul", "Add"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
 def test_the_same_roles_as_the_operator_has(norm: Any) -> None:
     """What the lowering gives LayerNormalization is what is found when it is written out."""
@@ -140,6 +142,7 @@ def _sum_of_squares(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return x / (x.pow(2).sum(-1, keepdim=True) + 1e-5).sqrt() * scale + bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [
@@ -170,6 +173,7 @@ def test_a_mean_over_other_axes_is_not_the_norms() -> None:
     assert {role for _, role in roles_of(show(Written(mixed), [{"x": X}]).recordings[0])} == {"variance", "scale"}
 
 
+@pytest.mark.slow
 def test_what_comes_behind_a_norm_is_not_its_scale() -> None:
     """A constant factor, a gate that depends on the input, and a norm that two operators read."""
 
@@ -316,6 +320,7 @@ def _as_they_are(scores: Tensor, values: Tensor) -> Tensor:
     return (scores.softmax(1) * values).sum(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("score", "average"),
     [
@@ -416,6 +421,7 @@ def _everything_summed(z: Tensor, x: Tensor) -> Tensor:
     return (z.softmax(1)[..., None] * x[:, :, None]).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function",
     [

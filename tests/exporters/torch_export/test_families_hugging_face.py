@@ -145,6 +145,7 @@ def showing(saved: dict[str, Path]) -> Showing:
     return shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("family", LINES)
 def test_family(showing: Showing, family: str, dtype: torch.dtype) -> None:
@@ -159,6 +160,7 @@ def test_family(showing: Showing, family: str, dtype: torch.dtype) -> None:
     assert names <= set(traceable.model.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [PAIRS[0], "the old dog sees\tle chien"], ids=["S=T", "S!=T"])
 def test_steps_of_encoder_and_decoder(showing: Showing, line: str) -> None:
     """Every vertex is of a token of its own side; those of the relative positions too, which read no token.
@@ -184,6 +186,7 @@ def test_steps_of_encoder_and_decoder(showing: Showing, line: str) -> None:
     assert found == {True, False}
 
 
+@pytest.mark.slow
 def test_tied_weights_are_one_parameter(showing: Showing) -> None:
     _, shown = showing("gpt2", torch.float32)
     recording = shown.recordings[0]

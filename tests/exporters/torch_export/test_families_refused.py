@@ -15,6 +15,8 @@ from gradtrace.exporters.recording.traced_model import TorchModel
 
 from .shown_models import show
 
+pytestmark = pytest.mark.slow
+
 X = torch.linspace(-1.0, 1.0, 24).reshape(1, 4, 6)
 LABELS = torch.tensor([[1, 0, 2, 2]])
 

@@ -175,6 +175,7 @@ def _shown(name: str) -> Shown:
     return show(_build(name), _sentences(), torch.float64, LENGTHS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family(name: str) -> None:
     _, roles, exports = FAMILIES[name]
@@ -182,6 +183,7 @@ def test_family(name: str) -> None:
     assert _shown(name).n_exports == exports
 
 
+@pytest.mark.slow
 def test_float32() -> None:
     show(_build("transformer_lm"), _sentences(), torch.float32, LENGTHS)
 
@@ -192,6 +194,7 @@ def _head(recording: Recording, role: str, op_type: str) -> list[tuple[str, tupl
     return [(c.label.module, tuple(t.value.shape), t.axis_names) for c, t in zip(calls, tensors, strict=True)]
 
 
+@pytest.mark.slow
 def test_heads_are_found() -> None:
     recording = _shown("transformer_lm").recordings[0]
     check_attention_axes(recording)
@@ -204,6 +207,7 @@ def test_heads_are_found() -> None:
     assert _head(recording, "context", "MatMul") == [(module, shape, axes) for module in modules]
 
 
+@pytest.mark.slow
 def test_heads_of_multihead_attention() -> None:
     """Its weights are head x query x key, without a batch axis of their own."""
     recording = _shown("nn.MultiheadAttention").recordings[0]

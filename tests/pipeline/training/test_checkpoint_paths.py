@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gradtrace.pipeline.dump.checkpoints import Checkpoint
 from gradtrace.pipeline.dump.dump import Settings, dump
 from gradtrace.pipeline.dump.models import open_model
@@ -14,6 +16,7 @@ from gradtrace.pipeline.training.training import Run
 from gradtrace.queries import open_store
 
 
+@pytest.mark.slow
 def test_a_sample_is_recorded_again_at_its_checkpoint(trained: Run, tmp_path: Path) -> None:
     folder = trained.folder
     files = [checkpoint_path(folder, step) for step in checkpoint_steps(folder)[:2]]

@@ -44,6 +44,7 @@ def dumped(name: str, hyperparameters: dict[str, Any], folder: Path) -> Path:
     return folder / "store"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_components_and_groups(file: str, tmp_path: Path) -> None:
     spec = FOLDER / f"{file}.toml"

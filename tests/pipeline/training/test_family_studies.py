@@ -47,6 +47,7 @@ def counts(group: Any, target: Any, paths: Any, weight: Any) -> dict[tuple[int, 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CHOSEN, ids=[IDS[i] for i in CHOSEN])
 def test_the_same_as_the_plain_sweep(case: int) -> None:
     full, recording = recordings(case, torch.float64)
