@@ -39,12 +39,12 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _folder_of_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+def _folder_of_exports(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One for all workers."""
     from .exported_once import FOLDER
 
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "exports"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
     folder.mkdir(exist_ok=True)
     os.environ[FOLDER] = str(folder)
 
