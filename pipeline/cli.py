@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..queries.errors import GradtraceError
+from ..queries.show.cells import escaped
 from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
@@ -66,5 +67,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {escaped(message)}", err=True)  # it may quote a file
     sys.exit(1)

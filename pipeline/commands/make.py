@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...queries.methods import GREEDY, METHODS
+from ...queries.show.cells import escaped
 from . import add
 from .train import generate, train, zoo
 
@@ -211,7 +212,7 @@ def _report(summary: Summary, out: Path) -> None:
     kept = f" ({summary.before} samples were there before)" if summary.before else ""
     typer.echo(f"{out}: {summary.stored} samples stored{kept}")
     for sample, reason in summary.failed:
-        typer.echo(f"sample {sample} is {reason}", err=True)
+        typer.echo(f"sample {sample} is {escaped(reason)}", err=True)
     if summary.failed:
         counted = "1 sample was" if len(summary.failed) == 1 else f"{len(summary.failed)} samples were"
         typer.echo(f"{counted} not recorded, for the reasons above", err=True)
