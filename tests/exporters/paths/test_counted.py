@@ -1,0 +1,59 @@
+"""Weights that are in several matrices, whole or in part, are counted once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gradtrace.exporters.recording.traced_model import TorchModel
+
+from .counted_checks import assert_counted_is_plain
+
+
+def whole(x: Tensor, w: Tensor) -> Tensor:
+    return torch.tanh(x @ w)
+
+
+def turned(x: Tensor, w: Tensor) -> Tensor:
+    return torch.tanh(torch.tanh(x @ w) @ w.T)
+
+
+def rows_twice(x: Tensor, w: Tensor) -> Tensor:
+    return torch.tanh(torch.tanh(x @ w)[:, :3] @ w[1:4])
+
+
+def columns_and_whole(x: Tensor, w: Tensor) -> Tensor:
+    return torch.cat([torch.tanh(x @ w[:, :2]), torch.tanh(x @ w)], dim=1)
+
+
+def overlapping_rows(x: Tensor, w: Tensor) -> Tensor:
+    return torch.tanh(x[:, :3] @ w[:3]) + torch.tanh(x[:, :3] @ w[2:])
+
+
+def also_elementwise(x: Tensor, w: Tensor) -> Tensor:
+    return torch.tanh(x @ w) * w[0]
+
+
+class Model(nn.Module):
+    def __init__(self, compute: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.compute = compute
+        self.weight = nn.Parameter(torch.randn(5, 5, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.compute(x, self.weight) ** 2).sum()
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [whole, turned, rows_twice, columns_and_whole, overlapping_rows, also_elementwise],
+    ids=lambda f: f.__name__,
+)
+def test_the_same_as_the_plain_sweep(compute: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(2)
+    model = TorchModel(Model(compute), torch.float64)
+    inputs = {"x": torch.randn(3, 5, dtype=torch.float64)}
+    assert_counted_is_plain(model.record(inputs), model.record(inputs, parameter_gradients=False))
