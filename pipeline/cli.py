@@ -31,9 +31,9 @@ comparing.register(app)
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__
+        from importlib.metadata import version
 
-        typer.echo(f"gradtrace {__version__}")
+        typer.echo(f"gradtrace {version('gradtrace')}")
         raise typer.Exit
 
 

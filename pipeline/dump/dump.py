@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from ... import __version__
 from ...exporters.edges.blocks import total_edges
 from ...exporters.models import SampleError
 from ...exporters.recording.memory import return_freed_memory
@@ -91,7 +91,7 @@ class Study:
     def manifest(self) -> Manifest:
         """What the store of this study says of it."""
         return Manifest(
-            tool_version=__version__,
+            tool_version=version("gradtrace"),
             model=self.model.in_manifest(),
             samples={"source": self.samples.source, "fingerprint": self.samples.fingerprint, "count": len(self)},
             settings=self.settings.in_manifest(),

@@ -137,6 +137,10 @@ def test_rooms_import_those_below_them(package: str) -> None:
     assert wrong == []
 
 
+def test_nothing_imports_the_face() -> None:
+    assert [path for path in SOURCES for name, _ in imports(path) if name.partition(".")[0] in ("", "gradtrace")] == []
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
