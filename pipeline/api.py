@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import nn
 
 from ..exporters.models import Encoded, ModelError, SampleError, Traceable
@@ -56,6 +57,8 @@ class Dumped:
         return open_store(self.path)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def dump(
     model: Model,
     samples: SampleSource,
@@ -102,6 +105,9 @@ def dump(
     something else. A sample that fails is stored with its status and listed in `failed`; the dump goes on.
     Interrupted at any moment, the finished shards remain, and the same call goes on.
     """
+    for name, number, least in (("limit", limit, 1), ("shuffle", shuffle, 0)):
+        if number is not None and (type(number) is not int or number < least):
+            raise GradtraceError(f"{name} is {number!r}; a whole number from {least} on, or None, is wanted.")
     methods = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
     settings = _settings(detail, dtype, keep, methods, statistics, parameter_vertices)
     asked = StudySource("", None, dtype, checkpoint, checkpoints, objective, limit, shuffle)
@@ -115,6 +121,8 @@ def dump(
     return Dumped(Path(out), found.stored, tuple(found.failed), found.before)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def export(
     model: Model,
     samples: SampleSource,
@@ -140,6 +148,8 @@ def export(
     return annotated
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def record(
     model: Model,
     sample: Inputs,
@@ -157,7 +167,10 @@ def record(
     """
     asked = StudySource("", None, dtype, checkpoint, objective=objective)
     opened, _ = _open(model, [sample], encode, asked)
-    return first_recording(opened.traced, opened.samples.samples)
+    encoded = opened.samples.samples[0].encode()
+    recording = opened.traced.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
+    recording.aliases = opened.traced.aliases
+    return recording
 
 
 def _silent(done: int) -> None:

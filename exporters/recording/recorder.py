@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ class Recording:
     gradients: V, in the recording's dtype; those of parameters are 0 unless the recording `has_parameter_gradients`
     parameter_vertices: what its recorder knows of the parameters' vertices
     kernels: the implementation that works on it
+    aliases: further names of tied parameters
     """
 
     tape: Tape
@@ -45,6 +46,7 @@ class Recording:
     has_parameter_gradients: bool
     parameter_vertices: ParameterVertices
     kernels: Kernels = CPU
+    aliases: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def n_vertices(self) -> int:
@@ -84,8 +86,12 @@ class Recording:
 
     def _tensor(self, name: str) -> TapeTensor:
         tensors = {tensor.name: tensor for _, tensor in self.vertex_tensors()}
+        tensors |= {alias: tensors[own] for own, others in self.aliases.items() for alias in others if own in tensors}
         if name not in tensors:
-            raise ModelError(f"the recording has no tensor {name!r}.{nearest(name, list(tensors))}")
+            raise ModelError(
+                f"the recording has no tensor {name!r}, as for one that the loss does not depend on."
+                f"{nearest(name, list(tensors))}"
+            )
         return tensors[name]
 
     def are_parameters(self, vertices: Tensor) -> bool:

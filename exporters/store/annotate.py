@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from ...queries.manifest import replace_file
+from ..onnx_graph.loops import STACK_TRACE
 from ..onnx_graph.reader import module_of
 from ..recording.recorder import Recording
 from ..tape.tape import Label
@@ -23,7 +24,7 @@ _FOLDERS = re.compile(
 
 
 def annotate(model: onnx.ModelProto, recording: Recording) -> onnx.ModelProto:
-    """A copy of `model` whose nodes all name their components, and that names no folder of this machine.
+    """A copy of `model` whose nodes all name their components; it names no folder of this machine and shows no code.
 
     A node has the components of the operators with edges that it became (a recurrent layer: all of its gates), else
     that of its module.
@@ -55,11 +56,17 @@ def _nodes(graph: onnx.GraphProto, module: str = "") -> Iterator[tuple[onnx.Node
 
 
 def _leave_out_folders(model: onnx.ModelProto) -> None:
-    """Stack traces name the files of the machine that exported the model; the files' own names are kept."""
+    """Stack traces name files of the machine that exported the model, and quote them: names and lines are kept."""
     for text in _described(model):
         text.doc_string = _FOLDERS.sub("", text.doc_string)
         for entry in text.metadata_props:
-            entry.value = _FOLDERS.sub("", entry.value)
+            value = _without_code(entry.value) if entry.key == STACK_TRACE else entry.value
+            entry.value = _FOLDERS.sub("", value)
+
+
+def _without_code(trace: str) -> str:
+    """A stack trace with its files and lines, without the code that stands there."""
+    return "\n".join(line for line in trace.splitlines() if line.lstrip().startswith('File "'))
 
 
 def _described(model: onnx.ModelProto) -> Iterator[onnx.ModelProto | onnx.GraphProto | onnx.NodeProto]:

@@ -64,6 +64,8 @@ class StoreWriter:
         self.manifest = wanted
 
     def __enter__(self) -> StoreWriter:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreError(f"{self.folder} is a file; a folder is wanted. Choose another one for the store.")
         began = (self.folder / MANIFEST).exists()
         if not began and self.folder.is_dir() and any(p.name not in _BEFORE_MANIFEST for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} is not empty and holds no graph store. Choose another folder for --out.")

@@ -22,6 +22,8 @@ from ..training.runs import is_run, load_run
 from ..zoo import LOSS
 from .hugging_face import PREFIX, open_hugging_face
 
+_FOLDERS: set[Path] = set()  # of the model files opened in this process
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -38,8 +40,19 @@ def open_live(model: nn.Module | Traceable, dtype: str, encode: Callable[[str], 
     if isinstance(model, Traceable):
         if encode is not None:
             raise ModelError("encode was given beside a Traceable, which has an encoder. Give one of them.")
-        return OpenedModel(TorchModel(model.model, DTYPES[dtype], model.name), model.encode)
-    return OpenedModel(TorchModel(model, DTYPES[dtype], type(model).__name__), encode)
+        return OpenedModel(TorchModel(_checked(model.model), DTYPES[dtype], model.name), model.encode)
+    return OpenedModel(TorchModel(_checked(model), DTYPES[dtype], type(model).__name__), encode)
+
+
+def _checked(module: object) -> nn.Module:
+    """Refuse what is no module, or not ready to run."""
+    if not isinstance(module, nn.Module):
+        what = f"the class {module.__name__}" if isinstance(module, type) else f"of type {type(module).__name__}"
+        raise ModelError(f"the model is {what}; a torch module (an instance) or a gradtrace.Traceable is wanted")
+    lazy = [name for name, x in module.named_parameters() if nn.parameter.is_lazy(x)]
+    if lazy:
+        raise ModelError(f"{lazy[0]} has no size yet: run the model once, so that its lazy modules know their sizes")
+    return module
 
 
 def open_model(model: str, dtype: str, checkpoint: str | None = None, objective: str = LOSS) -> OpenedModel:
@@ -86,9 +99,7 @@ def _from_file(path: Path, factory: str, checkpoint: str | None) -> Traceable:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    folder = str(path.resolve().parent)
-    if sys.path[0] != folder:
-        sys.path.insert(0, folder)
+    _put_first(path.resolve().parent)
     with user_code(f"{path} cannot be imported", ModelError):
         spec.loader.exec_module(module)
     build = getattr(module, factory, None)
@@ -104,6 +115,19 @@ def _from_file(path: Path, factory: str, checkpoint: str | None) -> Traceable:
             f"{path}:{factory} returned {type(traceable).__name__}; a gradtrace.Traceable(model, encode) is wanted"
         )
     return traceable
+
+
+def _put_first(folder: Path) -> None:
+    """Let the modules of a model's folder be the ones that are found; those of other models give way to them."""
+    for name, module in list(sys.modules.items()):
+        top, file = name.partition(".")[0], getattr(module, "__file__", None)
+        is_here = (folder / f"{top}.py").is_file() or (folder / top).is_dir()
+        if is_here and file is not None and any(Path(file).is_relative_to(other) for other in _FOLDERS - {folder}):
+            del sys.modules[name]
+    _FOLDERS.add(folder)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
 
 
 @contextmanager

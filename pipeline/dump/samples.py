@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_samples(
     elif path.suffix == ".jsonl":
         samples = [_from_object(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
     elif encode is None:
-        raise SampleError(f"{path}: an .onnx model has no encoder for text; give its inputs as .jsonl or .npz")
+        raise SampleError(f"{path}: the model has no encoder for text; give its inputs as .jsonl or .npz")
     else:
         samples = [_from_line(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
     if not samples:
@@ -137,7 +138,7 @@ def _encode_object(where: str, values: dict[str, Any], encode: Callable[[str], E
     if others:
         raise SampleError(f"{where}: {others[0]!r} is for lines that give inputs; of a text alone the encoder makes it")
     if encode is None:
-        raise SampleError(f"{where}: an .onnx model has no encoder for text; give its inputs by name")
+        raise SampleError(f"{where}: the model has no encoder for text; give its inputs by name")
     if not isinstance(values["text"], str) or not values["text"].strip():
         raise SampleError(f"{where}: 'text' is {json.dumps(values['text'])}, a text is wanted")
     return _encode_text(where, values["text"], encode)
@@ -206,7 +207,8 @@ def make_samples(
     shuffle, limit: see `read_samples`
     Raises SampleError where there is none, and for what is no sample at all.
     """
-    samples = [_from_python(number, sample, encode) for number, sample in enumerate(given)]
+    first = given if limit is None or shuffle is not None else islice(given, limit)
+    samples = [_from_python(number, sample, encode) for number, sample in enumerate(first)]
     if not samples:
         raise SampleError("no samples were given; at least one is wanted")
     digest = hashlib.sha256()
@@ -216,41 +218,81 @@ def make_samples(
 
 
 def _from_python(number: int, given: Inputs | Encoded | str, encode: Callable[[str], Encoded] | None) -> Sample:
+    where = f"sample {number}"
     if isinstance(given, str):
         if encode is None:
-            raise SampleError(
-                f"sample {number} is a text, which needs an encoder: give encode, or the inputs themselves"
-            )
-        return _from_line(Path("samples"), number, given, encode)
+            raise SampleError(f"{where} is a text, which needs an encoder: give encode, or the inputs themselves")
+        return _of_text(where, _checked_text(where, given), encode, {})
     if isinstance(given, Encoded):
         return Sample(None, lambda: given)
     if not isinstance(given, Mapping):
         raise SampleError(
-            f"sample {number} is of type {type(given).__name__}; "
-            "a dict of tensors, a gradtrace.Encoded or a text is wanted"
+            f"{where} is of type {type(given).__name__}; a dict of tensors, a gradtrace.Encoded or a text is wanted"
         )
-    said = {name: given[name] for name in _RESERVED if name in given and not isinstance(given[name], Tensor)}
-    inputs = {
-        name: x if isinstance(x, Tensor) else _tensor_of(number, name, x)
-        for name, x in given.items()
-        if name not in said
-    }
-    text = said.get("text")
-    labels = _labels(f"sample {number}", said)
-    if not inputs and isinstance(text, str) and encode is not None:
-        line = _from_line(Path("samples"), number, text, encode)
-        return Sample(text, line.encode, labels)
-    tokens, first_token = [str(token) for token in said.get("tokens", [])], said.get("first_token", {})
-    return Sample(text, lambda: Encoded(inputs, tokens, first_token), labels)
-
-
-def _tensor_of(number: int, name: str, value: Any) -> Tensor:
     try:
-        return _tensor(value)
-    except (ValueError, TypeError) as error:
+        return _of_inputs(where, given, encode)
+    except SampleError as error:
+        reason = str(error)
+
+    def fail() -> Encoded:
+        raise SampleError(reason)
+
+    return Sample(None, fail)
+
+
+def _of_text(where: str, text: str, encode: Callable[[str], Encoded], labels: Mapping[str, str]) -> Sample:
+    def make() -> Encoded:
+        if not text.strip():
+            raise SampleError(f"{where} is empty")
+        return _encode_text(where, text, encode)
+
+    return Sample(text, make, labels)
+
+
+def _of_inputs(where: str, given: Inputs, encode: Callable[[str], Encoded] | None) -> Sample:
+    """A dict: inputs, and what it says of itself beside them."""
+    said = {name: given[name] for name in _RESERVED if name in given and _is_said(name, given[name])}
+    inputs = {name: _tensor_of(where, name, x) for name, x in given.items() if name not in said}
+    labels = _labels(where, {"labels": {name: _plain(x) for name, x in said.get("labels", {}).items()}})
+    text = None if said.get("text") is None else _checked_text(where, said["text"])
+    if text is not None and not inputs and encode is not None:
+        return _of_text(where, text, encode, labels)
+    tokens, first_token = said.get("tokens", []), said.get("first_token", {})
+    if not isinstance(tokens, list | tuple) or not isinstance(first_token, Mapping):
         raise SampleError(
-            f"sample {number}: {name!r} is no tensor, array or nested list of numbers ({error})"
-        ) from error
+            f"{where}: 'tokens' is {tokens!r} and 'first_token' {first_token!r}; a list of words, and input names with "
+            "places in it, are wanted"
+        )
+    words = [_checked_text(where, str(token)) for token in tokens]
+    return Sample(text, lambda: Encoded(inputs, words, first_token), labels)
+
+
+def _is_said(name: str, value: Any) -> bool:
+    """Whether a reserved name says something of the sample: labels are a dict, and no array or tensor says anything."""
+    return isinstance(value, Mapping) if name == "labels" else not isinstance(value, Tensor | np.ndarray)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _checked_text(where: str, text: Any) -> str:
+    """SampleError for what is no text, or cannot be written as one."""
+    try:
+        if not isinstance(text, str):
+            raise TypeError(f"it is of type {type(text).__name__}")
+        text.encode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise SampleError(f"{where}: {text!r} is no text ({error})") from error
+    return text
+
+
+def _tensor_of(where: str, name: str, value: Any) -> Tensor:
+    try:
+        return value if isinstance(value, Tensor) else _tensor(value)
+    except (ValueError, TypeError) as error:
+        raise SampleError(f"{where}: {name!r} is no tensor, array or nested list of numbers ({error})") from error
 
 
 def _digest(digest: Any, sample: Sample) -> None:

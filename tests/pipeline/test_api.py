@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import gradtrace as gt
 from gradtrace.pipeline import api
@@ -146,7 +148,7 @@ def test_record_gives_torchs_gradients(traceable: gt.Traceable) -> None:
         assert parameter.grad is not None
         np.testing.assert_allclose(recording.gradient(name), parameter.grad.numpy(), rtol=1e-9, atol=1e-12)
         assert np.array_equal(recording.value(name), parameter.detach().numpy())
-    with pytest.raises(gt.ModelError, match=r"no tensor 'rnn.weight_hh'. Did you mean rnn.weight_hh_l"):
+    with pytest.raises(gt.ModelError, match=r"no tensor 'rnn.weight_hh', .* Did you mean rnn.weight_hh_l"):
         recording.gradient("rnn.weight_hh")
 
 
@@ -195,3 +197,104 @@ def test_a_text_needs_an_encoder(traceable: gt.Traceable, tmp_path: Path) -> Non
 def test_a_module_without_a_scalar(tmp_path: Path) -> None:
     with pytest.raises(gt.ModelError, match="scalar"):
         gt.dump(nn.Linear(2, 2), [{"input": torch.ones(1, 2)}], tmp_path / "s")
+
+
+class Classifier(nn.Module):
+    """With inputs of floats, a target called as transformers calls it, and one weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self.second(torch.tanh(self.first(x))), labels)  # a secret in /home/x/y.py
+
+
+X, LABELS = [[0.1, -0.4, 0.8]], [2]
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        {"x": torch.tensor(X), "labels": torch.tensor(LABELS)},
+        {"x": np.array(X, np.float32), "labels": np.array(LABELS)},
+        {"x": X, "labels": LABELS},
+    ],
+    ids=["tensors", "arrays", "lists"],
+)
+def test_labels_that_are_no_dict_are_an_input(sample: dict[str, Any]) -> None:
+    with torch.no_grad():  # whatever the caller is in
+        recording = gt.record(Classifier(), sample)
+    assert np.array_equal(recording.gradient("second.weight"), recording.gradient("first.weight"))
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"text": 5}, "5 is no text"),
+        ({"text": b"x"}, "is no text"),
+        ({"text": "a\ud800"}, "is no text"),
+        ({"tokens": ["\udcff"]}, "is no text"),
+        ({"tokens": None}, "'tokens' is None"),
+        ({"tokens": "abc"}, "'tokens' is 'abc'"),
+        ({"first_token": 3}, "'first_token' 3"),
+    ],
+)
+def test_a_sample_that_says_something_odd_is_listed(beside: dict[str, Any], said: str, tmp_path: Path) -> None:
+    good = {"x": X, "labels": LABELS}
+    dumped = gt.dump(Classifier(), [good, {**good, **beside}], tmp_path / "s", detail="study")
+    assert dumped.stored == 1
+    assert said in dumped.failed[0][1]
+
+
+def test_labels_of_a_sample_may_be_numbers_of_numpy(tmp_path: Path) -> None:
+    labels = {"a": np.int64(1), "b": np.bool_(True)}
+    with gt.dump(
+        Classifier(), [{"x": X, "labels": LABELS}, {"x": X, "labels": labels}], tmp_path / "s"
+    ).open() as store:
+        rows = store.sql("select status, labels['b'] from samples order by sample").fetchall()
+    assert rows == [("ok", None), ("invalid", "true")]  # the second lacks an input
+
+
+def test_a_limit_is_all_that_is_read(traceable: gt.Traceable, tmp_path: Path) -> None:
+    dumped = gt.dump(traceable, itertools.repeat("dog"), tmp_path / "s", detail="study", limit=2)
+    assert dumped.stored == 2
+
+
+@pytest.mark.parametrize("model", [5, Classifier, nn.LazyLinear(2)], ids=["number", "class", "lazy"])
+def test_a_model_that_is_none(model: Any, tmp_path: Path) -> None:
+    with pytest.raises(gt.ModelError, match=r"is wanted|has no size"):
+        gt.dump(model, [{"x": X}], tmp_path / "s")
+
+
+def test_a_file_is_no_folder(traceable: gt.Traceable, tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("x")
+    with pytest.raises(gt.StoreError, match="is a file"):
+        gt.dump(traceable, ["dog"], tmp_path / "s")
+
+
+def test_models_of_two_folders_have_their_own_modules(tmp_path: Path) -> None:
+    for name, size in (("a", 4), ("b", 6)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helper_of_models.py").write_text(f"N = {size}\n")
+        (tmp_path / name / "model.py").write_text(
+            "import torch, gradtrace as gt\nfrom helper_of_models import N\n"
+            "class M(torch.nn.Module):\n"
+            "    def __init__(self):\n        super().__init__()\n        self.l = torch.nn.Linear(N, 1)\n"
+            "    def forward(self, x):\n        return self.l(x).sum()\n"
+            "def build():\n    return gt.Traceable(M(), lambda text: gt.Encoded({'x': torch.ones(1, N)}))\n"
+        )
+    for name, size in (("a", 4), ("b", 6), ("a", 4)):
+        assert gt.record(f"{tmp_path / name / 'model.py'}:build", "x").gradient("l.weight").shape == (1, size)
+    sys.modules.pop("helper_of_models")
+    sys.path[:] = [entry for entry in sys.path if not entry.startswith(str(tmp_path))]
+
+
+def test_a_shared_model_shows_no_code(tmp_path: Path) -> None:
+    gt.export(Classifier(), [{"x": X, "labels": LABELS}], tmp_path / "m.onnx")
+    written = (tmp_path / "m.onnx").read_bytes()
+    assert b"test_api.py" in written
+    assert b"secret" not in written
+    assert str(Path(__file__).parent).encode() not in written

@@ -250,7 +250,7 @@ def test_whole_numbers_in_json_are_floats_where_the_model_wants_floats(onnx_file
 
 
 def test_an_onnx_file_has_no_encoder(onnx_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(SampleError, match=r"an .onnx model has no encoder for text; give its inputs as .jsonl or .npz"):
+    with pytest.raises(SampleError, match=r"the model has no encoder for text; give its inputs as .jsonl or .npz"):
         read_samples(write_lines(tmp_path / "s.txt", "the cat"), open_model(str(onnx_file), "float32").encode)
 
 
