@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,8 +47,3 @@ def is_number(value: object) -> bool:
 def columns_of(rows: pa.Table) -> list[list[object]]:
     """The values of each column of a table."""
     return [column.to_pylist(maps_as_pydicts="strict") for column in rows.columns]
-
-
-def columns_of_rows(rows: Sequence[Sequence[object]], n_columns: int) -> list[list[object]]:
-    """Rows of values as columns of them."""
-    return [[row[i] for row in rows] for i in range(n_columns)]
