@@ -168,9 +168,7 @@ def record(
     asked = StudySource("", None, dtype, checkpoint, objective=objective)
     opened, _ = _open(model, [sample], encode, asked)
     encoded = opened.samples.samples[0].encode()
-    recording = opened.traced.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
-    recording.aliases = opened.traced.aliases
-    return recording
+    return opened.traced.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
 
 
 def _silent(done: int) -> None:

@@ -6,9 +6,6 @@ under a method that ranks by contributions those of activations do.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable
-
 from ...queries.methods import GREEDY, find_method
 from ..edges.derive import slots_in_reverse
 from ..edges.slots import DiagonalEdges, Matrix
@@ -17,7 +14,7 @@ from ..recording.recorder import Recording
 from ..tape.tape import Call
 from .best_table import BestEdges, Rows, Table
 from .path_sums import Spread
-from .products import MatrixProduct, product_of, stack_sources, stack_targets
+from .products import Floats, MatrixProduct, WaitingMatrices, product_of
 from .scores import SCORES, Scores
 from .sweep import sweep
 
@@ -39,36 +36,33 @@ def best_edges(recording: Recording, keep: int, method: str = GREEDY, spread: Sp
 
 
 class _BestEdges:
-    """Fills the table. waiting: matrices that become one product, under what they have in common."""
+    """Fills the table. Matrices whose vertices are no targets that other operators ask for wait for the end."""
 
     def __init__(self, recording: Recording, table: Table, scores: Scores) -> None:
         self._recording, self._table, self._scores = recording, table, scores
-        self._of_vertices: dict[Hashable, list[Matrix]] = defaultdict(list)
-        self._by_derivatives: dict[Hashable, list[Matrix]] = defaultdict(list)
+        self._waiting = WaitingMatrices()
 
     def begin(self, call: Call) -> None:
-        self._of_outputs = self._scores.of_outputs(call.outputs, self._table.rank[:, 0])
+        self._of_outputs = self._scores_of(call)
 
     def pairs(self, edges: DiagonalEdges) -> None:
         self._table.insert_pairs(edges, self._of_outputs)
 
     def matrix(self, matrix: Matrix) -> None:
-        if self._recording.are_parameters(matrix.edges.vertex[matrix.b]):
-            self._of_vertices[matrix.same_vertices].append(matrix)
-        elif self._table.logarithms:  # the operators before it need its ranks
+        of_parameters = self._recording.are_parameters(matrix.edges.vertex[matrix.b])
+        if self._table.logarithms and not of_parameters:  # the operators before it need its ranks
             product = product_of(matrix, self._of_outputs, self._table.order)
             self._table.insert_product(product, matrix.same_derivatives)
         else:
-            self._by_derivatives[matrix.same_derivatives].append(matrix)
+            self._waiting.add(matrix, of_parameters=of_parameters)
 
     def insert_waiting(self) -> None:
         """By now, the ranks of all targets are known."""
-        for matrices in self._of_vertices.values():
-            self._table.insert_product(stack_targets(self._products(matrices)))
-        for matrices in self._by_derivatives.values():
-            self._table.insert_product(stack_sources(self._products(matrices)))
+        for product in self._waiting.products(self._product):
+            self._table.insert_product(product)
 
-    def _products(self, matrices: list[Matrix]) -> list[MatrixProduct]:
-        rank, order = self._table.rank[:, 0], self._table.order
-        scored = [(m, self._scores.of_outputs(m.edges.call.outputs, rank)) for m in matrices]
-        return [product_of(matrix, of_outputs, order) for matrix, of_outputs in scored]
+    def _product(self, matrix: Matrix) -> MatrixProduct:
+        return product_of(matrix, self._scores_of(matrix.edges.call), self._table.order)
+
+    def _scores_of(self, call: Call) -> Floats:
+        return self._scores.of_outputs(call.outputs, self._table.rank[:, 0])

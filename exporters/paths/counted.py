@@ -23,7 +23,7 @@ from ..kernels.threads import torch_threads_kept
 from ..recording.recorder import Recording
 from ..tape.tape import Call
 from .best_table import BestEdges, Rows, Table
-from .products import MatrixProduct, product_of, stack_sources, stack_targets
+from .products import MatrixProduct, WaitingMatrices, product_of, stack_targets
 from .sweep import sweep
 
 Floats = NDArray[Any]
@@ -184,24 +184,17 @@ class _Loose:
 
 def _products(recording: Recording, parts: _Parts, loose: _Loose, table: Table) -> Iterator[MatrixProduct]:
     """The matrices whose elements have rows, few and large."""
-    of_vertices: dict[Hashable, list[Matrix]] = defaultdict(list)
-    by_derivatives: dict[Hashable, list[Matrix]] = defaultdict(list)
+    waiting = WaitingMatrices()
     for matrix in parts.matrices:
-        if recording.are_parameters(matrix.edges.vertex[matrix.b]):
-            of_vertices[matrix.same_vertices].append(matrix)
-        else:
-            by_derivatives[matrix.same_derivatives].append(matrix)
+        waiting.add(matrix, of_parameters=recording.are_parameters(matrix.edges.vertex[matrix.b]))
 
-    def products(used: list[Matrix]) -> list[MatrixProduct]:
-        return [product_of(matrix, _scores(recording, matrix.edges.call), table.order) for matrix in used]
+    def product(matrix: Matrix) -> MatrixProduct:
+        return product_of(matrix, _scores(recording, matrix.edges.call), table.order)
 
-    for used in of_vertices.values():
-        yield stack_targets(products(used))
-    for used in by_derivatives.values():
-        yield stack_sources(products(used))
+    yield from waiting.products(product)
     for stack, rows in zip(parts.stacks, loose.of_stack, strict=True):
         if rows.any():
-            yield stack_targets(products(stack.used)).of_rows(np.flatnonzero(rows))
+            yield stack_targets([product(matrix) for matrix in stack.used]).of_rows(np.flatnonzero(rows))
 
 
 class _Member(NamedTuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,3 +74,25 @@ def stack_sources(products: list[MatrixProduct]) -> MatrixProduct:
         first.key_z - first.key_z[0],
         distinct=False,
     )
+
+
+@dataclass
+class WaitingMatrices:
+    """Matrices that become few products: those of the same parameters, and others with the same derivatives."""
+
+    of_vertices: dict[Hashable, list[Matrix]] = field(default_factory=lambda: defaultdict(list))
+    by_derivatives: dict[Hashable, list[Matrix]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, matrix: Matrix, *, of_parameters: bool) -> None:
+        """of_parameters: whether all its vertices are"""
+        if of_parameters:
+            self.of_vertices[matrix.same_vertices].append(matrix)
+        else:
+            self.by_derivatives[matrix.same_derivatives].append(matrix)
+
+    def products(self, product: Callable[[Matrix], MatrixProduct]) -> Iterator[MatrixProduct]:
+        """product: of one matrix, with the scores of its targets"""
+        for matrices in self.of_vertices.values():
+            yield stack_targets([product(matrix) for matrix in matrices])
+        for matrices in self.by_derivatives.values():
+            yield stack_sources([product(matrix) for matrix in matrices])

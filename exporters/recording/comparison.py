@@ -24,7 +24,7 @@ def compare_gradients(recording: Recording, loss: float, gradients: Mapping[str,
     for tensor in recording.tape.tensors:
         if tensor.kind != "parameter" or tensor.first_vertex is None:
             continue
-        found = recording.gradients[tensor.first_vertex : tensor.first_vertex + tensor.size]
+        found = recording.gradients[tensor.vertices]
         wanted = gradients[tensor.name].detach().reshape(-1).to(torch.float64).numpy()
         difference, scale = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
         if not difference <= tolerance * max(scale, 1e-3 * largest):

@@ -80,9 +80,7 @@ class Recording:
         tensor = self._tensor(name)
         if tensor.kind == "parameter" and not self.has_parameter_gradients:
             raise ModelError(f"{name} is a parameter, and this recording was made without parameters' gradients")
-        assert tensor.first_vertex is not None
-        found = self.gradients[tensor.first_vertex : tensor.first_vertex + tensor.size]
-        return found.reshape(tuple(tensor.value.shape))
+        return self.gradients[tensor.vertices].reshape(tuple(tensor.value.shape))
 
     def _tensor(self, name: str) -> TapeTensor:
         tensors = {tensor.name: tensor for _, tensor in self.vertex_tensors()}

@@ -120,6 +120,7 @@ class TorchModel:
                 recording = self._of_new_shape(shapes, inputs, tokens, reference)
         if recording.has_parameter_gradients and not parameter_gradients:  # they were needed for a comparison
             recording.leave_out_parameter_gradients()
+        recording.aliases = self.aliases
         return recording
 
     def _of_new_shape(

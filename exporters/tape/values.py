@@ -48,5 +48,11 @@ class TapeTensor:
     first_step: int | None = None
 
     @property
+    def vertices(self) -> slice:
+        """Those that its elements are; a copy has none of its own."""
+        assert self.first_vertex is not None
+        return slice(self.first_vertex, self.first_vertex + self.size)
+
+    @property
     def size(self) -> int:
         return self.value.data.numel()

@@ -233,9 +233,5 @@ def _non_finite(recording: Recording) -> str:
     """Which tensor's gradient is not finite first, seen from the loss."""
     if not np.isfinite(recording.loss):
         return f"the loss is {recording.loss}"
-    bad = [
-        t.name
-        for _, t in recording.vertex_tensors()
-        if not np.isfinite(recording.gradients[t.first_vertex : (t.first_vertex or 0) + t.size]).all()
-    ]
+    bad = [t.name for _, t in recording.vertex_tensors() if not np.isfinite(recording.gradients[t.vertices]).all()]
     return f"gradients of {len(bad)} tensors are NaN or infinite, nearest to the loss: {bad[-1]}"

@@ -22,6 +22,7 @@ from .models import user_code
 _RESERVED = ("text", "tokens", "first_token", "labels")
 
 Inputs = Mapping[str, Any]
+NO_LABELS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,16 @@ def _lines(path: Path) -> list[str]:
 
 
 def _from_line(path: Path, number: int, line: str, encode: Callable[[str], Encoded]) -> Sample:
-    def make() -> Encoded:
-        if not line.strip():
-            raise SampleError(f"{path.name}:{number} is empty; every line is one sample")
-        return _encode_text(f"{path.name}:{number}", line, encode)
+    return _of_text(f"{path.name}:{number}", line, encode)
 
-    return Sample(line, make)
+
+def _of_text(where: str, text: str, encode: Callable[[str], Encoded], labels: Mapping[str, str] = NO_LABELS) -> Sample:
+    def make() -> Encoded:
+        if not text.strip():
+            raise SampleError(f"{where} is empty; every line is one sample")
+        return _encode_text(where, text, encode)
+
+    return Sample(text, make, labels)
 
 
 def _encode_text(where: str, text: str, encode: Callable[[str], Encoded]) -> Encoded:
@@ -222,7 +227,7 @@ def _from_python(number: int, given: Inputs | Encoded | str, encode: Callable[[s
     if isinstance(given, str):
         if encode is None:
             raise SampleError(f"{where} is a text, which needs an encoder: give encode, or the inputs themselves")
-        return _of_text(where, _checked_text(where, given), encode, {})
+        return _of_text(where, _checked_text(where, given), encode)
     if isinstance(given, Encoded):
         return Sample(None, lambda: given)
     if not isinstance(given, Mapping):
@@ -238,15 +243,6 @@ def _from_python(number: int, given: Inputs | Encoded | str, encode: Callable[[s
         raise SampleError(reason)
 
     return Sample(None, fail)
-
-
-def _of_text(where: str, text: str, encode: Callable[[str], Encoded], labels: Mapping[str, str]) -> Sample:
-    def make() -> Encoded:
-        if not text.strip():
-            raise SampleError(f"{where} is empty")
-        return _encode_text(where, text, encode)
-
-    return Sample(text, make, labels)
 
 
 def _of_inputs(where: str, given: Inputs, encode: Callable[[str], Encoded] | None) -> Sample:
