@@ -24,6 +24,7 @@ from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from ..models import ModelError
+from .kinks import TRANSLATIONS as KINKS
 from .precision import run_in_precision
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
@@ -126,7 +127,7 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
                 verbose=False,
-                custom_translation_table={**RECURRENT, **SCALARS},
+                custom_translation_table={**RECURRENT, **SCALARS, **KINKS},
             )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
