@@ -169,6 +169,26 @@ def _ignoring_nan(operator: str) -> Callable[..., Any]:
     return translate
 
 
+def _adaptive_max_pool(self: Any, output_size: Sequence[int]) -> tuple[Any, Any]:
+    """The first of equal elements; numbers of elements count along the flattened axes that are pooled."""
+    n, rank = len(output_size), len(self.shape)
+    if all(size == 1 for size in output_size):
+        pooled = _marked(op.ReduceMax(self, _integers(*range(rank - n, rank)), keepdims=1), "first")
+        flat = op.Reshape(self, _integers(*[0] * (rank - n), -1))
+        places = op.ArgMax(flat, axis=rank - n, keepdims=1)
+        return pooled, op.Reshape(places, op.Shape(pooled))
+    sizes = [size for size in self.shape[rank - n :] if isinstance(size, int)]
+    if len(sizes) < n or any(size % wanted for size, wanted in zip(sizes, output_size, strict=True)):
+        raise NotImplementedError(
+            f"adaptive max pooling of {list(self.shape)[rank - n :]} to {list(output_size)}: windows of one size are "
+            "wanted, of a number known at export"
+        )
+    kernel = [size // wanted for size, wanted in zip(sizes, output_size, strict=True)]
+    whole = self if rank == n + 2 else op.Unsqueeze(self, _integers(0))
+    values, indices = op.MaxPool(whole, kernel_shape=kernel, strides=kernel)
+    return (values, indices) if rank == n + 2 else (op.Squeeze(values, _integers(0)), op.Squeeze(indices, _integers(0)))
+
+
 # Elements chosen by their order
 
 
@@ -190,12 +210,12 @@ def _sort(self: Any, *, stable: bool | None = None, dim: int = -1, descending: b
     del stable  # torch's order of equal elements is stable in any case
     if len(self.shape) == 0:
         return op.Identity(self), op.Constant(value_int=0)
-    values, indices = op.TopK(self, _size(self, dim), axis=dim, largest=int(descending), sorted=1)
+    values, indices = op.TopK(self, _size(self, dim % len(self.shape)), axis=dim, largest=int(descending), sorted=1)
     return values, indices
 
 
-def _size(x: Any, dim: int) -> Any:
-    axis = dim % len(x.shape)
+def _size(x: Any, axis: int) -> Any:
+    """As a vector of one number. axis: not negative"""
     return op.Shape(x, start=axis, end=axis + 1)
 
 
@@ -217,7 +237,7 @@ def _median(chooser: str) -> Callable[..., Any]:
     def translate(self: Any, dim: int = -1, keepdim: bool = False) -> tuple[Any, Any]:
         if len(self.shape) == 0:
             return op.Identity(self), op.Constant(value_int=0)
-        return _kth_smallest(self, _middle(_size(self, dim)), dim, keepdim, chooser)
+        return _kth_smallest(self, _middle(_size(self, dim % len(self.shape))), dim, keepdim, chooser)
 
     return translate
 
@@ -262,6 +282,13 @@ def _xlogy(self: Any, other: Any) -> Any:
     return op.Where(nothing, zero, op.Mul(self, op.Log(op.Where(nothing, _number(self, 1.0), other))))
 
 
+def _sinc(self: Any) -> Any:
+    """sin(pi x) / (pi x), and 1 with a derivative of 0 at 0."""
+    zero = op.Equal(self, _number(self, 0.0))
+    x = op.Mul(op.Where(zero, _number(self, 1.0), self), _number(self, math.pi))
+    return op.Where(zero, _number(self, 1.0), op.Div(op.Sin(x), x))
+
+
 # Norms
 
 
@@ -270,10 +297,7 @@ def _vector_norm(
 ) -> Any:  # fmt: skip
     """The derivative at a vector of zeros is 0."""
     x = self if dtype == -1 else op.Cast(self, to=dtype)
-    if dim is None:  # all axes, as an axis or as none
-        axes, keepdim = None, keepdim
-    else:
-        axes = _integers(*([dim] if isinstance(dim, int) else dim)) if dim != [] else None
+    axes = None if dim is None or dim == [] else _integers(*([dim] if isinstance(dim, int) else dim))
     keep = int(keepdim)
     if math.isinf(ord):
         reduction = op.ReduceMax if ord > 0 else op.ReduceMin
@@ -284,8 +308,8 @@ def _vector_norm(
         return op.ReduceL1(x, axes, keepdims=keep)
     if ord == 2:
         return op.ReduceL2(x, axes, keepdims=keep)
-    powers = _marked(op.Pow(op.Abs(x), _number(self, ord)), "flat")
-    return _marked(op.Pow(op.ReduceSum(powers, axes, keepdims=keep), _number(self, 1 / ord)), "flat")
+    powers = _marked(op.Pow(op.Abs(x), _number(x, ord)), "flat")
+    return _marked(op.Pow(op.ReduceSum(powers, axes, keepdims=keep), _number(x, 1 / ord)), "flat")
 
 
 # Margin losses, whose gradient is 0 where the margin is just kept
@@ -353,6 +377,10 @@ TRANSLATIONS: dict[Any, Any] = {
     aten.relu6.default: _relu6,
     aten.log_sigmoid.default: _log_sigmoid,
     aten.xlogy.Tensor: _xlogy,
+    aten.sinc.default: _sinc,
+    aten.special_sinc.default: _sinc,
+    aten.adaptive_max_pool2d.default: _adaptive_max_pool,
+    aten.adaptive_max_pool3d.default: _adaptive_max_pool,
     aten.linalg_vector_norm.default: _vector_norm,
     torch.ops.gradtrace.clamp.default: _clamp,
     torch.ops.gradtrace.multi_margin_loss.default: _multi_margin_loss,
