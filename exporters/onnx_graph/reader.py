@@ -21,7 +21,7 @@ from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
 from .loops import ONCE, Repetition, dependencies, repetitions
 from .norms import norm_roles
-from .values import attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
+from .values import attribute_of, axes_of_value, constant_of, exact_number, tensor_of, torch_dtype
 
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
@@ -172,6 +172,8 @@ class _Reader:
     def _node(self, node: onnx.NodeProto, module: str) -> OnnxNode:
         op_type = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         attributes = {a.name: self._attribute(a, module) for a in node.attribute}
+        exact = {a.name: number for a in node.attribute if (number := exact_number(node, a)) is not None}
+        attributes |= exact
         op_type = variant(op_type, attributes.get("reduction", "none"))
         if not is_known(op_type):
             self._unknown.append((op_type, node.name or node.output[0], module))
