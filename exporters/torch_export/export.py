@@ -49,11 +49,13 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -89,16 +91,16 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     keep_digits(model_ir)
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
-    return Exported(exported, parameters, aliases)
+    return Exported(exported, parameters, aliases, program.exported_program)
 
 
-def check_scalar(output: object) -> Tensor:
-    """The model's output; ModelError unless it is one floating-point scalar that has a gradient."""
+def check_scalar(output: object, *, has_gradient: bool = True) -> Tensor:
+    """The model's output; ModelError unless it is one floating-point scalar that has a gradient, if it should."""
     if not isinstance(output, Tensor):
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif torch.is_grad_enabled() and not output.requires_grad:
+    elif has_gradient and not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output
