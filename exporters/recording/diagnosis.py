@@ -134,8 +134,7 @@ def _outputs(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[tuple[str,
         for path, each in module.named_modules()
     ]
     try:
-        with torch.no_grad():
-            module(**inputs)
+        module(**inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -42,9 +42,9 @@ class TorchReference:
         self._buffers = {name: (buffer, buffer.clone()) for name, buffer in self.module.named_buffers()}
 
     def loss(self, inputs: Mapping[str, Tensor]) -> float:
-        """SampleError when forward fails."""
-        with torch.no_grad(), self._kept_buffers():
-            return float(self._forward(inputs, has_gradient=False))
+        """The loss alone, by the forward that training runs. SampleError when it fails."""
+        with self._kept_buffers():
+            return float(self._forward(inputs).detach())
 
     def run(self, inputs: Mapping[str, Tensor]) -> Reference:
         """Forward and backward.
@@ -66,13 +66,14 @@ class TorchReference:
         """The same model with the same numbers, computing in float64."""
         return TorchReference(for_tracing(self.module, torch.float64), torch.float64)
 
-    def _forward(self, inputs: Mapping[str, Tensor], *, has_gradient: bool = True) -> Tensor:
-        inputs = {name: x.to(self.dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        given = {name: x.to(self.dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+        inputs = {name: x.clone() for name, x in given.items()}  # forward may change them in place
         try:
             output = self.module(**inputs)
         except Exception as error:  # whatever a user's model raises
             raise SampleError(f"the model's forward failed on this sample: {first_line(error)}") from error
-        return check_scalar(output, has_gradient=has_gradient).reshape(())
+        return check_scalar(output).reshape(())
 
     def _backward(self, output: Tensor) -> dict[str, Tensor]:
         parameters = {name: p for name, p in self.module.named_parameters() if p.requires_grad}

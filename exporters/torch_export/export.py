@@ -94,13 +94,13 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     return Exported(exported, parameters, aliases, program.exported_program)
 
 
-def check_scalar(output: object, *, has_gradient: bool = True) -> Tensor:
-    """The model's output; ModelError unless it is one floating-point scalar that has a gradient, if it should."""
+def check_scalar(output: object) -> Tensor:
+    """The model's output; ModelError unless it is one floating-point scalar that has a gradient."""
     if not isinstance(output, Tensor):
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif has_gradient and not output.requires_grad:
+    elif not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output
