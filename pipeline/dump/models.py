@@ -21,7 +21,8 @@ from ...exporters.recording.traced_model import SOME, Check, TorchModel, TracedM
 from ...queries.errors import first_line
 from ..training.runs import is_run, load_run
 from ..zoo import LOSS
-from .hugging_face import PREFIX, open_hugging_face
+from .hugging_face.folder import PREFIX
+from .hugging_face.opening import open_hugging_face
 
 _FOLDERS: set[Path] = set()  # of the model files opened in this process
 
