@@ -21,7 +21,7 @@ from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
 from .loops import ONCE, Repetition, dependencies, repetitions
 from .norms import norm_roles
-from .values import attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
+from .values import attribute_of, axes_of_value, constant_of, exact_number, tensor_of, torch_dtype
 
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
@@ -78,6 +78,27 @@ class OnnxGraph:
     constants: dict[str, Tensor]
     output: str
     axes: dict[str, Axes] = field(default_factory=dict)  # of values, as exported
+
+    def in_dtype(self, dtype: torch.dtype) -> OnnxGraph:
+        """The same graph with its numbers in another floating-point type."""
+        nodes = [replace(node, attributes=_in_dtype(node.attributes, dtype)) for node in self.nodes]
+        inputs = [replace(given, dtype=_in_dtype(given.dtype, dtype)) for given in self.inputs]
+        parameters, constants = _in_dtype(self.parameters, dtype), _in_dtype(self.constants, dtype)
+        return replace(self, inputs=inputs, nodes=nodes, parameters=parameters, constants=constants)
+
+
+def _in_dtype(value: Any, dtype: torch.dtype) -> Any:
+    """A value of an attribute, or a table of them, with every floating-point type replaced."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, torch.dtype):
+        return dtype if value in _FLOATS else value
+    if isinstance(value, dict):
+        return {name: _in_dtype(each, dtype) for name, each in value.items()}
+    if isinstance(value, Body):
+        nodes = [replace(node, attributes=_in_dtype(node.attributes, dtype)) for node in value.nodes]
+        return replace(value, nodes=nodes, constants=_in_dtype(value.constants, dtype))
+    return value
 
 
 def read_graph(
@@ -173,6 +194,8 @@ class _Reader:
     def _node(self, node: onnx.NodeProto, module: str) -> OnnxNode:
         op_type = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         attributes = {a.name: self._attribute(a, module) for a in node.attribute}
+        exact = {a.name: number for a in node.attribute if (number := exact_number(node, a)) is not None}
+        attributes |= exact
         op_type = variant(op_type, attributes.get("reduction", "none"))
         attributes |= _subgradient(node, op_type)
         if not is_known(op_type):

@@ -28,6 +28,7 @@ from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
 from .scalars import TRANSLATIONS as SCALARS
+from .scalars import keep_digits, numbers_as_wide_as
 
 OPSET = 20
 
@@ -50,11 +51,13 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -87,9 +90,10 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     _fix_sizes(model_ir, program.exported_program.range_constraints)
     parameters, aliases = _name_parameters(model, model_ir)
     fold(model_ir)
+    keep_digits(model_ir)
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
-    return Exported(exported, parameters, aliases)
+    return Exported(exported, parameters, aliases, program.exported_program)
 
 
 def check_scalar(output: object) -> Tensor:
@@ -98,7 +102,7 @@ def check_scalar(output: object) -> Tensor:
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif torch.is_grad_enabled() and not output.requires_grad:
+    elif not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output
@@ -116,14 +120,15 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
             program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
             keep_kinks(program)
-            return torch.onnx.export(
-                program,
-                dynamo=True,
-                optimize=False,
-                opset_version=OPSET,
-                verbose=False,
-                custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS},
-            )
+            with numbers_as_wide_as(model):
+                return torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    optimize=False,
+                    opset_version=OPSET,
+                    verbose=False,
+                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS},
+                )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
         advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
@@ -147,14 +152,14 @@ def _captured(model: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, 
 def _fix_sizes(model: ir.Model, ranges: Mapping[Any, Any]) -> None:
     """A symbolic size for which the export holds at one value only (an unrolled loop) becomes that number."""
     fixed = {str(symbol): int(found.lower) for symbol, found in ranges.items() if found.lower == found.upper}
-    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
-    for value in values if fixed else []:
+    for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
-            value.shape = ir.Shape([fixed.get(str(_symbol(size)), size) for size in value.shape])
+            value.shape = ir.Shape([_fixed(size, fixed) for size in value.shape])
 
 
-def _symbol(size: int | ir.SymbolicDim) -> int | str | None:
-    return size.value if isinstance(size, ir.SymbolicDim) else None
+def _fixed(size: int | ir.SymbolicDim, fixed: Mapping[str, int]) -> int | ir.SymbolicDim:
+    symbol = str(size.value) if isinstance(size, ir.SymbolicDim) else ""
+    return int(symbol) if symbol.isdigit() else fixed.get(symbol, size)
 
 
 def _refuse_projections(model: nn.Module) -> None:
