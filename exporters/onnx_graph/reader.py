@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
-from ..operators.registry import is_known, variant
+from ..operators.registry import DOMAIN, is_known, variant
 from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
@@ -88,8 +88,7 @@ def read_graph(
     Raises ModelError for an operator without a rule, an old opset, or an output that is no floating-point scalar.
     """
     _check_opset(model)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+    model = _inlined(model)
     proto = model.graph
     reader = _Reader(dtype, base)
     nodes, constants = reader.read(proto)
@@ -104,6 +103,14 @@ def read_graph(
     ]
     axes = {v.name: axes_of_value(v) for v in [*proto.input, *proto.value_info, *proto.output]}
     return OnnxGraph(inputs, nodes, {n: tensors[n] for n in names}, constants, _scalar_output(proto), axes)
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions but those of ours, whose bodies are for other tools."""
+    ours = [(f.domain, f.name) for f in model.functions if f.domain == DOMAIN]
+    if len(ours) == len(model.functions):
+        return model
+    return onnx.inliner.inline_selected_functions(model, ours, exclude=True)
 
 
 def _check_opset(model: onnx.ModelProto) -> None:

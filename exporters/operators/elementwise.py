@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
 
-from .registry import Facts, Primitive, primitive
+from .registry import DOMAIN, SCALE_GRADIENT, Facts, Primitive, primitive
 
 Binary = Callable[[Tensor, Tensor], Tensor]
 
@@ -85,6 +86,25 @@ def _mean(*inputs: Tensor) -> Tensor:
     return reduce(torch.add, inputs) / len(inputs)
 
 
+class _ScaleGradient(torch.autograd.Function):
+    """The first input, whose gradient is multiplied by the second, which has none."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return x.expand_as(x + factor).clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return gradients[0] * factor, None
+
+
+def _scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
+    scaled: Tensor = _ScaleGradient.apply(x, factor.detach())  # type: ignore[no-untyped-call]
+    return scaled
+
+
 _elementwise("Abs", torch.abs)
 _elementwise("Acos", torch.acos)
 _elementwise("Acosh", torch.acosh)
@@ -134,6 +154,7 @@ _elementwise("Sum", _variadic(torch.add))
 _elementwise("Tan", torch.tan)
 _elementwise("Tanh", torch.tanh, Facts(passes_on="scale", saturates=True, activates=True))
 _elementwise("ThresholdedRelu", _thresholded_relu)
+_elementwise(f"{DOMAIN}.{SCALE_GRADIENT}", _scale_gradient, Facts(passes_on="scale"))
 
 
 def derivatives(compute: Callable[..., Tensor], inputs: list[Tensor | None], wanted: list[int]) -> list[Tensor]:

@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+# operators of ours that ONNX has no words for: they hand their first input on, and change its gradient
+DOMAIN = "gradtrace"
+STOP_GRADIENT = "StopGradient"
+SCALE_GRADIENT = "ScaleGradient"
+
 Kind = Literal["elementwise", "copies", "reduces", "contracts"]
 Compute = Callable[..., "Tensor"]
 Composite = Callable[..., Any]
