@@ -16,48 +16,45 @@ import torch
 from torch import Tensor
 from torch.onnx._internal.exporter import _decomp
 
-from ..operators.special import DOMAIN, KEPT
+from ..operators.registry import DOMAIN
+from ..operators.special import SPECIAL
 
 aten: Any = torch.ops.aten
-Decomposition = Callable[..., Tensor]
+Decomposition = Callable[..., Any]
 
 
-def _kept(name: str) -> Decomposition:
-    """The function as one operator, of the shape and type of its tensors broadcast."""
+def _whole(name: str) -> Decomposition:
+    """A function that ONNX does not know as one operator, on its tensors broadcast; numbers are attributes."""
+    names = [argument.name for argument in getattr(aten, name).default._schema.arguments]
 
-    def whole(*arguments: Any) -> Tensor:
-        tensors = [x for x in arguments if isinstance(x, Tensor)]
-        attributes = {f"argument_{i}": x for i, x in enumerate(arguments) if not isinstance(x, Tensor)}
-        tensors = list(torch.broadcast_tensors(*tensors))
-        like = tensors[0]
-        return torch.onnx.ops.symbolic(
-            f"{DOMAIN}::{name}", tensors, attributes, dtype=like.dtype, shape=like.shape, version=1
-        )
+    def call(*arguments: Any) -> Tensor:
+        tensors = torch.broadcast_tensors(*(x for x in arguments if isinstance(x, Tensor)))
+        numbers = {n: x for n, x in zip(names, arguments, strict=False) if not isinstance(x, Tensor)}
+        dtype, shape = tensors[0].dtype, tensors[0].shape
+        return torch.onnx.ops.symbolic(f"{DOMAIN}::{name}", tensors, numbers, dtype=dtype, shape=shape, version=1)
 
-    return whole
+    return call
 
 
-def _every_axis(reduce: Any) -> Decomposition:
-    """amax and amin of all axes, which torch's translation wants named."""
+def _of_all_axes(reduce: Any) -> Decomposition:
+    """amax and amin, whose translations want the axes named."""
 
     def reduced(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-        found: Tensor = torch.onnx.ops.symbolic(
-            reduce,
-            [x, torch.tensor(list(dim) or list(range(x.dim())), dtype=torch.int64)],
-            {"keepdims": int(keepdim)},
-            dtype=x.dtype,
-            shape=x.amax(list(dim), keepdim).shape,
-        )
-        return found
+        if len(dim):
+            return NotImplemented
+        return reduce(x, list(range(x.dim())), keepdim)
 
     return reduced
 
 
-_WRITTEN: dict[Any, Decomposition] = {
+_DECOMPOSITIONS: dict[Any, Decomposition] = {
+    aten.amax.default: _of_all_axes(aten.amax.default),
+    aten.amin.default: _of_all_axes(aten.amin.default),
     aten.deg2rad.default: lambda x: x * (math.pi / 180),
-    aten.rad2deg.default: lambda x: x * (180 / math.pi),
-    aten.log2.default: lambda x: x.log() * (1 / math.log(2)),
     aten.log10.default: lambda x: x.log() * (1 / math.log(10)),
+    aten.log2.default: lambda x: x.log() * (1 / math.log(2)),
+    aten.rad2deg.default: lambda x: x * (180 / math.pi),
+    **{getattr(aten, name).default: _whole(name) for name in SPECIAL},
 }
 
 
@@ -65,12 +62,7 @@ _WRITTEN: dict[Any, Decomposition] = {
 def own_decompositions() -> Iterator[None]:
     """While active, torch.onnx.export takes these before its own translations."""
     original = _decomp.create_onnx_friendly_decomposition_table
-    kept = {operator: _kept(name) for name, (operator, _) in KEPT.items()}
-
-    def table(registered: Any) -> dict[Any, Any]:
-        return {**original(registered), **kept, **_WRITTEN}
-
-    _decomp.create_onnx_friendly_decomposition_table = table
+    _decomp.create_onnx_friendly_decomposition_table = lambda registered: original(registered) | _DECOMPOSITIONS
     try:
         yield
     finally:

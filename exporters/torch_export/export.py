@@ -18,9 +18,11 @@ import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from ..models import ModelError
+from .decompositions import own_decompositions
 from .folding import fold
 from .gradient_operators import TRANSLATIONS as GRADIENTS
 from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .losses import TRANSLATIONS as LOSSES
 from .precision import run_in_precision
 from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
@@ -113,14 +115,15 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
         with quiet():
             program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
-            return torch.onnx.export(
-                program,
-                dynamo=True,
-                optimize=False,
-                opset_version=OPSET,
-                verbose=False,
-                custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS},
-            )
+            with own_decompositions():
+                return torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    optimize=False,
+                    opset_version=OPSET,
+                    verbose=False,
+                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **LOSSES},
+                )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
         advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
