@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import onnx
 import onnx.numpy_helper
 import torch
@@ -20,6 +17,7 @@ from ..onnx_graph.reader import read_graph
 from ..torch_export.altered_gradients import altered_gradients, as_sample_error
 from ..torch_export.export import check_scalar, export, for_tracing
 from .comparison import compare_gradients, compare_loss
+from .fingerprint import model_fingerprint
 from .recorder import NO_TOKENS, Recorder, Recording
 
 # largest relative difference between the export's gradients and torch's own
@@ -158,19 +156,20 @@ class TorchModel:
 
     def fingerprint(self) -> str:
         """See TracedModel."""
-        return _fingerprint(self._exported, dict(self._module.state_dict()))
+        return model_fingerprint(self._exported, dict(self._module.state_dict()))
 
     def _reference(self, inputs: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
         """torch's own loss and parameter gradients."""
         output = self._forward(inputs)
-        parameters = dict(self._module.named_parameters())
+        parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
         try:
             found = torch.autograd.grad(
                 output.reshape(()), list(parameters.values()), allow_unused=True, materialize_grads=True
             )
         except Exception as error:  # such as an activation changed in place, or a backward of the user's own
             raise ModelError(f"torch's own backward of this model failed: {first_line(error)}") from error
-        return float(output.detach()), dict(zip(parameters, found, strict=True))
+        dense = (gradient.to_dense() if gradient.is_sparse else gradient for gradient in found)
+        return float(output.detach()), dict(zip(parameters, dense, strict=True))
 
     def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         try:
@@ -217,7 +216,7 @@ class TorchModel:
         except ModelError:  # some models can be exported for one size only
             exported = export(self._module, inputs, dynamic=False)
         graph = read_graph(exported.model, self._dtype, exported.parameters)
-        recorder = Recorder(graph, self._dtype, self._recorders[0] if self._recorders else None)
+        recorder = Recorder(graph, self._dtype, self._recorders[0] if self._recorders else None, exported.inputs)
         if self._first is None:
             self._first = exported.model
             self.aliases = exported.aliases
@@ -225,59 +224,3 @@ class TorchModel:
                 if initializer.name in exported.parameters:
                     initializer.ClearField("raw_data")
         return recorder
-
-
-class OnnxModel:
-    """An .onnx file with one floating-point scalar output. Its floating-point initializers are the parameters."""
-
-    def __init__(self, path: Path, dtype: torch.dtype) -> None:
-        self.name = path.stem
-        self._dtype = dtype
-        self.aliases: dict[str, list[str]] = {}
-        try:
-            self._model = onnx.load(path)
-        except Exception as error:  # onnx raises protobuf's own types for a damaged file
-            raise ModelError(f"{path} cannot be read as ONNX: {error}") from error
-        self._recorder = Recorder(read_graph(self._model, dtype), dtype)
-
-    @property
-    def model(self) -> onnx.ModelProto:
-        """See TracedModel."""
-        return self._model
-
-    def record(
-        self,
-        inputs: Mapping[str, Tensor],
-        n_tokens: int = 0,
-        first_token: Mapping[str, int] = NO_TOKENS,
-        *,
-        parameter_gradients: bool = True,
-    ) -> Recording:
-        """See TracedModel."""
-        # whole numbers in a .jsonl file may stand for floats
-        wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
-        inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
-        return self._recorder.record(inputs, n_tokens, first_token, parameter_gradients=parameter_gradients)
-
-    def load(self, weights: Mapping[str, Tensor], source: str) -> None:
-        """See TracedModel."""
-        raise ModelError(
-            f"{self.name} is an .onnx file and has its own weights; the {len(weights)} tensors of {source} cannot be "
-            "loaded into it"
-        )
-
-    def fingerprint(self) -> str:
-        """See TracedModel."""
-        return _fingerprint(self.model, self._recorder.graph.parameters)
-
-
-def _fingerprint(model: onnx.ModelProto, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(tensor.detach().numpy()).tobytes())
-    for node in model.graph.node:
-        digest.update(f"{node.op_type} {list(node.input)} {list(node.output)}".encode())
-        for attribute in node.attribute:
-            digest.update(attribute.SerializeToString(deterministic=True))
-    return digest.hexdigest()[:32]

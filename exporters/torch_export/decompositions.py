@@ -18,6 +18,7 @@ from torch.onnx._internal.exporter import _decomp
 
 from ..operators.registry import DOMAIN
 from ..operators.special import SPECIAL
+from .losses import DECOMPOSITIONS as LOSSES
 
 aten: Any = torch.ops.aten
 Decomposition = Callable[..., Any]
@@ -48,6 +49,7 @@ def _of_all_axes(reduce: Any) -> Decomposition:
 
 
 _DECOMPOSITIONS: dict[Any, Decomposition] = {
+    **LOSSES,
     aten.amax.default: _of_all_axes(aten.amax.default),
     aten.amin.default: _of_all_axes(aten.amin.default),
     aten.deg2rad.default: lambda x: x * (math.pi / 180),

@@ -28,6 +28,8 @@ from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
 from .scalars import TRANSLATIONS as SCALARS
+from .unwrap import called_by, in_precision, module_inside, names_in_export
+from .scalars import keep_digits, numbers_as_wide_as
 
 OPSET = 20
 
@@ -50,16 +52,18 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    inputs: what each input is called in it, another name where a parameter has its own
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
-    model = _copied(model).to(dtype).eval()
+    model = in_precision(_copied(module_inside(model)), dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     if dtype == torch.float64:
@@ -87,9 +91,11 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     _fix_sizes(model_ir, program.exported_program.range_constraints)
     parameters, aliases = _name_parameters(model, model_ir)
     fold(model_ir)
+    keep_digits(model_ir)
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
-    return Exported(exported, parameters, aliases)
+    used = [name for name in parameters if name in model_ir.graph.initializers]
+    return Exported(exported, used, aliases, names_in_export(model, inputs))
 
 
 def check_scalar(output: object) -> Tensor:
@@ -110,12 +116,15 @@ def check_scalar(output: object) -> Tensor:
 
 def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Any:
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
+    names = names_in_export(model, inputs)
+    inputs = {names[name]: x for name, x in inputs.items()}
     shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
     try:
         with quiet():
-            program = _captured(model, inputs, shapes)
+            with called_by(model, names):
+                program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
-            with own_decompositions():
+            with numbers_as_wide_as(model), own_decompositions():
                 return torch.onnx.export(
                     program,
                     dynamo=True,
@@ -147,14 +156,14 @@ def _captured(model: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, 
 def _fix_sizes(model: ir.Model, ranges: Mapping[Any, Any]) -> None:
     """A symbolic size for which the export holds at one value only (an unrolled loop) becomes that number."""
     fixed = {str(symbol): int(found.lower) for symbol, found in ranges.items() if found.lower == found.upper}
-    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
-    for value in values if fixed else []:
+    for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
-            value.shape = ir.Shape([fixed.get(str(_symbol(size)), size) for size in value.shape])
+            value.shape = ir.Shape([_fixed(size, fixed) for size in value.shape])
 
 
-def _symbol(size: int | ir.SymbolicDim) -> int | str | None:
-    return size.value if isinstance(size, ir.SymbolicDim) else None
+def _fixed(size: int | ir.SymbolicDim, fixed: Mapping[str, int]) -> int | ir.SymbolicDim:
+    symbol = str(size.value) if isinstance(size, ir.SymbolicDim) else ""
+    return int(symbol) if symbol.isdigit() else fixed.get(symbol, size)
 
 
 def _refuse_projections(model: nn.Module) -> None:
@@ -182,6 +191,8 @@ def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], d
     """
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
+        if not parameter.is_floating_point():
+            continue  # the codes of a quantised weight
         names.setdefault(id(parameter), []).append(name)
     initializers = dict(model_ir.graph.initializers)
     kept: list[str] = []

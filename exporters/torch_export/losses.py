@@ -11,24 +11,53 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnxscript import opset20
+from torch import Tensor
+
+from ..operators.registry import CROSS_ENTROPY, DOMAIN
 
 op: Any = opset20
 _REDUCTIONS = ("none", "mean", "sum")  # by torch's number
 
 
-def _cross_entropy(
-    self: Any,
-    target: Any,
-    weight: Any = None,
+@torch.library.custom_op(f"{DOMAIN}::{CROSS_ENTROPY}", mutates_args=())
+def cross_entropy(
+    scores: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int, label_smoothing: float
+) -> Tensor:
+    """aten's cross_entropy_loss, of which torch forgets in the export that `reduction="none"` keeps the rows."""
+    loss: Tensor = torch.ops.aten.cross_entropy_loss(scores, target, weight, reduction, ignore_index, label_smoothing)
+    return loss
+
+
+@cross_entropy.register_fake
+def _(scores: Tensor, target: Tensor, weight: Tensor | None, reduction: int, *_: Any) -> Tensor:
+    del target, weight
+    class_axis = 0 if scores.dim() == 1 else 1
+    sizes = [size for axis, size in enumerate(scores.shape) if axis != class_axis]
+    return scores.new_empty(sizes if _REDUCTIONS[reduction] == "none" else [])
+
+
+def _whole(
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
     reduction: int = 1,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Any:
-    """aten::cross_entropy_loss: scores C, N x C or N x C x D1 x ..., labels without C or probabilities with it."""
-    one_row = len(self.shape) == 1
+    return cross_entropy(scores, target, weight, reduction, ignore_index, label_smoothing)
+
+
+DECOMPOSITIONS: dict[Any, Any] = {torch.ops.aten.cross_entropy_loss.default: _whole}
+
+
+def _cross_entropy(
+    scores: Any, target: Any, weight: Any, reduction: int, ignore_index: int, label_smoothing: float
+) -> Any:
+    """The translation: scores C, N x C or N x C x D1 x ..., labels without C or probabilities with it."""
+    one_row = len(scores.shape) == 1
     are_probabilities = target.dtype.is_floating_point()
-    rows = _Rows(self.dtype, self.shape[0 if one_row else 1], max(len(self.shape), 2))
-    scores, target = (op.Unsqueeze(x, [0]) if one_row else x for x in (self, target))
+    rows = _Rows(scores.dtype, scores.shape[0 if one_row else 1], max(len(scores.shape), 2))
+    scores, target = (op.Unsqueeze(x, [0]) if one_row else x for x in (scores, target))
     if are_probabilities:
         loss = _of_probabilities(rows, scores, target, weight, reduction, label_smoothing)
     elif label_smoothing == 0.0:
@@ -103,4 +132,4 @@ def _reduced(losses: Any, reduction: int, weights: Any) -> Any:
     return total if weights is None else op.Div(total, weights)
 
 
-TRANSLATIONS: dict[Any, Any] = {torch.ops.aten.cross_entropy_loss.default: _cross_entropy}
+TRANSLATIONS: dict[Any, Any] = {torch.ops.gradtrace.cross_entropy.default: _cross_entropy}

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from ...exporters.models import Encoded, ModelError, SampleError, Traceable
-from ...exporters.recording.traced_model import OnnxModel, TorchModel, TracedModel
+from ...exporters.recording.onnx_model import OnnxModel
+from ...exporters.recording.traced_model import TorchModel, TracedModel
 from ...queries.errors import first_line
 from ..training.runs import is_run, load_run
 from ..zoo import LOSS

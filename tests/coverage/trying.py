@@ -44,7 +44,7 @@ class _One(nn.Module):
         self.function = case.build()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.function(x * self.scale + self.shift)
+        y = self.function(x * self.scale + self.shift * x.cos())
         flat = y.reshape(-1)
         return (flat * (1.5 + torch.arange(flat.shape[0], dtype=x.dtype)).cos()).sum()
 
