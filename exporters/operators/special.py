@@ -29,7 +29,6 @@ SPECIAL: dict[str, Callable[..., Tensor]] = {
     "special_i1e": torch.special.i1e,
     "special_log_ndtr": torch.special.log_ndtr,
     "special_ndtri": torch.special.ndtri,
-    "special_zeta": torch.special.zeta,
 }
 
 for _name, _compute in SPECIAL.items():

@@ -1,8 +1,8 @@
 """Functions of torch, written out in others before the translation to ONNX, where torch's own translation errs.
 
-Torch's translations hold float32 constants (log2, norm(p=3)), want arguments that torch does not (amax), or are missing.
-What stands here is what torch computes, in either precision. Elementwise functions that ONNX has no operator for are
-kept whole, as operators of the domain `gradtrace`.
+Torch's translations hold float32 constants (log2), want arguments that torch does not (amax), or are missing. What
+stands here is what torch computes, in either precision. Elementwise functions that ONNX has no operator for are kept
+whole, as operators of the domain `gradtrace`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ Decomposition = Callable[..., Any]
 
 
 def _whole(name: str) -> Decomposition:
-    """A function that ONNX does not know as one operator, on its tensors broadcast; numbers are attributes."""
+    """A function that ONNX does not know as one operator; numbers are attributes."""
     names = [argument.name for argument in getattr(aten, name).default._schema.arguments]
 
     def call(*arguments: Any) -> Tensor:
-        tensors = torch.broadcast_tensors(*(x for x in arguments if isinstance(x, Tensor)))
+        tensors = [x for x in arguments if isinstance(x, Tensor)]
         numbers = {n: x for n, x in zip(names, arguments, strict=False) if not isinstance(x, Tensor)}
-        dtype, shape = tensors[0].dtype, tensors[0].shape
-        return torch.onnx.ops.symbolic(f"{DOMAIN}::{name}", tensors, numbers, dtype=dtype, shape=shape, version=1)
+        like: Tensor = torch.broadcast_tensors(*tensors)[0]  # type: ignore[no-untyped-call]
+        operator = f"{DOMAIN}::{name}"
+        return torch.onnx.ops.symbolic(operator, tensors, numbers, dtype=like.dtype, shape=like.shape, version=1)
 
     return call
 
@@ -40,7 +41,7 @@ def _whole(name: str) -> Decomposition:
 def _of_all_axes(reduce: Any) -> Decomposition:
     """amax and amin, whose translations want the axes named."""
 
-    def reduced(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    def reduced(x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
         if len(dim):
             return NotImplemented
         return reduce(x, list(range(x.dim())), keepdim)
@@ -63,9 +64,10 @@ _DECOMPOSITIONS: dict[Any, Decomposition] = {
 @contextmanager
 def own_decompositions() -> Iterator[None]:
     """While active, torch.onnx.export takes these before its own translations."""
-    original = _decomp.create_onnx_friendly_decomposition_table
-    _decomp.create_onnx_friendly_decomposition_table = lambda registered: original(registered) | _DECOMPOSITIONS
+    exporter: Any = _decomp
+    original = exporter.create_onnx_friendly_decomposition_table
+    exporter.create_onnx_friendly_decomposition_table = lambda registered: original(registered) | _DECOMPOSITIONS
     try:
         yield
     finally:
-        _decomp.create_onnx_friendly_decomposition_table = original
+        exporter.create_onnx_friendly_decomposition_table = original

@@ -28,8 +28,8 @@ from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
 from .scalars import TRANSLATIONS as SCALARS
-from .unwrap import called_by, in_precision, module_inside, names_in_export
 from .scalars import keep_digits, numbers_as_wide_as
+from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20
 
@@ -39,9 +39,6 @@ _ADVICE = {
         "The model decides something by the numbers in a tensor. nn.Transformer and its layers do so with masks unless "
         "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
         "of your own, use torch.where"
-    ),
-    "failed to unpack the object": (
-        "Packed sequences cannot be exported: run recurrent layers on plain tensors, one sentence at a time"
     ),
 }
 
@@ -53,17 +50,20 @@ class Exported:
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
     inputs: what each input is called in it, another name where a parameter has its own
+    program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
     model = in_precision(_copied(module_inside(model)), dtype).eval()
+    run_eagerly(model)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     if dtype == torch.float64:
@@ -95,7 +95,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
     used = [name for name in parameters if name in model_ir.graph.initializers]
-    return Exported(exported, used, aliases, names_in_export(model, inputs))
+    return Exported(exported, used, aliases, names_in_export(model, inputs), program.exported_program)
 
 
 def check_scalar(output: object) -> Tensor:
@@ -104,7 +104,7 @@ def check_scalar(output: object) -> Tensor:
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif torch.is_grad_enabled() and not output.requires_grad:
+    elif not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output

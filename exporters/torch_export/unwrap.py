@@ -22,10 +22,8 @@ def module_inside(model: nn.Module) -> nn.Module:
     Raises ModelError for a module that cannot be traced: a script, one without numbers or on another device, one whose
     inputs have no names.
     """
-    from torch._dynamo import OptimizedModule
-
     while True:
-        if isinstance(model, OptimizedModule):
+        if isinstance(model, _optimized_module()):
             model = model._orig_mod
         elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
@@ -37,6 +35,19 @@ def module_inside(model: nn.Module) -> nn.Module:
         _refuse_tensor(name, tensor)
     _refuse_positions(model)
     return model
+
+
+def run_eagerly(model: nn.Module) -> None:
+    """Let parts of `model` that are to be compiled run as they were written."""
+    for module in model.modules():
+        if isinstance(module, _optimized_module()):
+            module.forward = module._orig_mod.__call__
+
+
+def _optimized_module() -> Any:
+    from torch._dynamo import OptimizedModule  # which takes a second to import
+
+    return OptimizedModule
 
 
 def _refuse_script(name: str, module: nn.Module) -> None:
@@ -83,7 +94,8 @@ def in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
             return x.to(complex_dtype)
         return x.to(dtype) if x.is_floating_point() else x
 
-    return model._apply(converted)
+    model._apply(converted)  # type: ignore[no-untyped-call]
+    return model
 
 
 def names_in_export(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, str]:

@@ -194,6 +194,4 @@ _FOURIER: dict[str, Function] = {
     "torch.stft": lambda x: torch.stft(x[:, 0], 4, return_complex=True).real,
 }
 
-CASES = {
-    name: Case(f) for table in (_PRODUCTS, _MATRICES, _WINDOWS, _FOURIER) for name, f in table.items()
-}
+CASES = {name: Case(f) for table in (_PRODUCTS, _MATRICES, _WINDOWS, _FOURIER) for name, f in table.items()}

@@ -60,9 +60,7 @@ LOSSES: dict[str, Function] = {
         x[0], _labels(x), _weight(x), label_smoothing=0.1, ignore_index=3, reduction="none"
     ),
     "F.cross_entropy(K axes)": lambda x: F.cross_entropy(x.mT, _labels(x)[None]),
-    "F.cross_entropy(K axes, label_smoothing)": lambda x: F.cross_entropy(
-        x.mT, _labels(x)[None], label_smoothing=0.2
-    ),
+    "F.cross_entropy(K axes, label_smoothing)": lambda x: F.cross_entropy(x.mT, _labels(x)[None], label_smoothing=0.2),
     "F.cross_entropy(one row)": lambda x: F.cross_entropy(x[0, 0], torch.tensor(3)),
     "F.cross_entropy(probabilities)": lambda x: F.cross_entropy(x[0], _soft(x)),
     "F.cross_entropy(probabilities, weight, smoothing)": lambda x: F.cross_entropy(
@@ -94,9 +92,7 @@ LOSSES: dict[str, Function] = {
     "F.kl_div(log_target)": lambda x: F.kl_div(
         x[0].log_softmax(1), x[0].flip(0).log_softmax(1), log_target=True, reduction="sum"
     ),
-    "F.kl_div(learned target)": lambda x: F.kl_div(
-        x[0].log_softmax(1), x[0].flip(0).softmax(1), reduction="batchmean"
-    ),
+    "F.kl_div(learned target)": lambda x: F.kl_div(x[0].log_softmax(1), x[0].flip(0).softmax(1), reduction="batchmean"),
     "F.l1_loss": lambda x: F.l1_loss(*_halves(x)),
     "F.l1_loss(sum)": lambda x: F.l1_loss(*_halves(x), reduction="sum"),
     "F.mse_loss": lambda x: F.mse_loss(*_halves(x)),
@@ -120,7 +116,9 @@ LOSSES: dict[str, Function] = {
     "F.multilabel_soft_margin_loss": lambda x: F.multilabel_soft_margin_loss(x[0], _soft(x).round()),
     "F.soft_margin_loss": lambda x: F.soft_margin_loss(x[0], _signs(x)[:, None].expand(x.shape[1], 8)),
     "F.triplet_margin_loss": lambda x: F.triplet_margin_loss(x[0], x[0].flip(0), x[0].exp()),
-    "F.triplet_margin_with_distance_loss": lambda x: F.triplet_margin_with_distance_loss(x[0], x[0].flip(0), x[0].exp()),
+    "F.triplet_margin_with_distance_loss": lambda x: F.triplet_margin_with_distance_loss(
+        x[0], x[0].flip(0), x[0].exp()
+    ),
     "F.ctc_loss": lambda x: F.ctc_loss(
         x[0].log_softmax(1)[:, None], torch.tensor([[1, 2]]), torch.tensor([x.shape[1]]), torch.tensor([2])
     ),

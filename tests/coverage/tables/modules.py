@@ -53,7 +53,9 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
         lambda: nn.Embedding(9, UNITS, scale_grad_by_freq=True), lambda m, x: x * m(_labels(x) // 2)
     ),
     "nn.EmbeddingBag": _mapped(lambda: nn.EmbeddingBag(9, UNITS), lambda m, x: x * m(_labels(x)[None])),
-    "nn.EmbeddingBag(sum)": _mapped(lambda: nn.EmbeddingBag(9, UNITS, mode="sum"), lambda m, x: x * m(_labels(x)[None])),
+    "nn.EmbeddingBag(sum)": _mapped(
+        lambda: nn.EmbeddingBag(9, UNITS, mode="sum"), lambda m, x: x * m(_labels(x)[None])
+    ),
     "nn.Conv1d": _mapped(lambda: nn.Conv1d(UNITS, 3, 2), lambda m, x: m(x.mT)),
     "nn.Conv2d": _mapped(lambda: nn.Conv2d(2, 3, 2, padding=1), lambda m, x: m(_image(x))),
     "nn.Conv2d(padding_mode=circular)": _mapped(
@@ -142,7 +144,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
         lambda m, x: m(x, x, x, key_padding_mask=(torch.arange(x.shape[1]) == 1)[None])[0],
     ),
     "nn.MultiheadAttention(bias_kv, zero_attn)": _mapped(
-        lambda: nn.MultiheadAttention(UNITS, 2, add_bias_kv=True, add_zero_attn=True), lambda m, x: m(x[0], x[0], x[0])[0]
+        lambda: nn.MultiheadAttention(UNITS, 2, add_bias_kv=True, add_zero_attn=True),
+        lambda m, x: m(x[0], x[0], x[0])[0],
     ),
     "nn.TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(UNITS, 2, 12, batch_first=True),
     "nn.TransformerEncoderLayer(norm_first, gelu)": lambda: nn.TransformerEncoderLayer(
