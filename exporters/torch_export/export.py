@@ -22,6 +22,8 @@ from .decompositions import own_decompositions
 from .folding import fold
 from .gradient_operators import TRANSLATIONS as GRADIENTS
 from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .kinks import TRANSLATIONS as KINKS
+from .kinks import keep_kinks
 from .losses import TRANSLATIONS as LOSSES
 from .precision import run_in_precision
 from .quiet import quiet
@@ -124,6 +126,7 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
             with called_by(model, names):
                 program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
+            keep_kinks(program)
             with numbers_as_wide_as(model), own_decompositions():
                 return torch.onnx.export(
                     program,
@@ -131,7 +134,7 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
                     optimize=False,
                     opset_version=OPSET,
                     verbose=False,
-                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **LOSSES},
+                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS, **LOSSES},
                 )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
