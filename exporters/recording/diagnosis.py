@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, InputSpec
 
 from ..tape.values import TapeTensor
+from ..torch_export.export import Exported
 from ..torch_export.gradient_operators import EAGER as GRADIENTS
 from ..torch_export.kinks import EAGER as KINKS
 from ..torch_export.recurrent import EAGER as RECURRENT
@@ -23,13 +24,13 @@ _CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4}
 _EAGER: dict[Any, Callable[..., Any]] = {**GRADIENTS, **KINKS, **RECURRENT}
 
 
-def first_difference(
-    program: torch.export.ExportedProgram, module: nn.Module, inputs: Mapping[str, Tensor], recording: Recording
-) -> str:
+def first_difference(exported: Exported, module: nn.Module, inputs: Mapping[str, Tensor], recording: Recording) -> str:
     """A clause that names the first operator at which the export parts from torch, or the module before it."""
-    run = _Run(program.graph_module)
+    if exported.program is None:
+        return ""
+    run = _Run(exported.program.graph_module)
     try:
-        run.through(program, inputs)
+        run.through(exported.program, {exported.inputs[name]: x for name, x in inputs.items()})
     except Exception as error:  # such as an operator that this torch cannot run outside of an export
         return f"the program that torch captured cannot be run by itself ({type(error).__name__})"
     ours = {tensor.name: tensor for tensor in recording.tape.tensors}
