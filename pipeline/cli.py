@@ -12,6 +12,7 @@ from ..queries.show.cells import escaped
 from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
+from .limits import INTERRUPTED
 
 HELP = (
     "Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?\n\n"
@@ -44,9 +45,6 @@ def common(
     ] = False,
 ) -> None:
     """Options in front of a command."""
-
-
-INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 
 def main() -> None:
