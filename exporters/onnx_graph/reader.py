@@ -15,17 +15,18 @@ from torch import Tensor
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
-from ..operators.registry import is_known, variant
+from ..operators.registry import DOMAIN, SUBGRADIENT, facts_of, is_known, variant
 from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
 from .loops import ONCE, Repetition, dependencies, repetitions
 from .norms import norm_roles
-from .values import attribute_of, axes_of_value, constant_of, tensor_of, torch_dtype
+from .values import attribute_of, axes_of_value, constant_of, exact_number, tensor_of, torch_dtype
 
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
 SCOPES = "pkg.torch.onnx.name_scopes"
+SUBGRADIENT_KEY = f"gradtrace.{SUBGRADIENT}"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -78,6 +79,27 @@ class OnnxGraph:
     output: str
     axes: dict[str, Axes] = field(default_factory=dict)  # of values, as exported
 
+    def in_dtype(self, dtype: torch.dtype) -> OnnxGraph:
+        """The same graph with its numbers in another floating-point type."""
+        nodes = [replace(node, attributes=_in_dtype(node.attributes, dtype)) for node in self.nodes]
+        inputs = [replace(given, dtype=_in_dtype(given.dtype, dtype)) for given in self.inputs]
+        parameters, constants = _in_dtype(self.parameters, dtype), _in_dtype(self.constants, dtype)
+        return replace(self, inputs=inputs, nodes=nodes, parameters=parameters, constants=constants)
+
+
+def _in_dtype(value: Any, dtype: torch.dtype) -> Any:
+    """A value of an attribute, or a table of them, with every floating-point type replaced."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, torch.dtype):
+        return dtype if value in _FLOATS else value
+    if isinstance(value, dict):
+        return {name: _in_dtype(each, dtype) for name, each in value.items()}
+    if isinstance(value, Body):
+        nodes = [replace(node, attributes=_in_dtype(node.attributes, dtype)) for node in value.nodes]
+        return replace(value, nodes=nodes, constants=_in_dtype(value.constants, dtype))
+    return value
+
 
 def read_graph(
     model: onnx.ModelProto, dtype: torch.dtype, parameters: list[str] | None = None, base: str = ""
@@ -88,8 +110,7 @@ def read_graph(
     Raises ModelError for an operator without a rule, an old opset, or an output that is no floating-point scalar.
     """
     _check_opset(model)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+    model = _inlined(model)
     proto = model.graph
     reader = _Reader(dtype, base)
     nodes, constants = reader.read(proto)
@@ -104,6 +125,14 @@ def read_graph(
     ]
     axes = {v.name: axes_of_value(v) for v in [*proto.input, *proto.value_info, *proto.output]}
     return OnnxGraph(inputs, nodes, {n: tensors[n] for n in names}, constants, _scalar_output(proto), axes)
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions but those of ours, whose bodies are for other tools."""
+    ours = [(f.domain, f.name) for f in model.functions if f.domain == DOMAIN]
+    if len(ours) == len(model.functions):
+        return model
+    return onnx.inliner.inline_selected_functions(model, ours, exclude=True)
 
 
 def _check_opset(model: onnx.ModelProto) -> None:
@@ -165,7 +194,10 @@ class _Reader:
     def _node(self, node: onnx.NodeProto, module: str) -> OnnxNode:
         op_type = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         attributes = {a.name: self._attribute(a, module) for a in node.attribute}
+        exact = {a.name: number for a in node.attribute if (number := exact_number(node, a)) is not None}
+        attributes |= exact
         op_type = variant(op_type, attributes.get("reduction", "none"))
+        attributes |= _subgradient(node, op_type)
         if not is_known(op_type):
             self._unknown.append((op_type, node.name or node.output[0], module))
         return OnnxNode(op_type, tuple(node.input), tuple(node.output), attributes, module)
@@ -176,6 +208,20 @@ class _Reader:
         nodes, constants = self.read(attribute.g, module)
         inputs, outputs = (tuple(v.name for v in values) for values in (attribute.g.input, attribute.g.output))
         return Body(inputs, outputs, nodes, constants)
+
+
+def _subgradient(node: onnx.NodeProto, op_type: str) -> dict[str, str]:
+    """What the export wrote on a node of torch's subgradient at its kink, as an attribute."""
+    written = {p.key: p.value for p in node.metadata_props}.get(SUBGRADIENT_KEY)
+    if written is None:
+        return {}
+    known = facts_of(op_type).kinks
+    if written not in known:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} has {SUBGRADIENT_KEY} {written!r}; for {op_type} the choices are "
+            f"{', '.join(known) or 'none'}. Export the model again."
+        )
+    return {SUBGRADIENT: written}
 
 
 def _learned(tensors: Mapping[str, Tensor], nodes: list[OnnxNode]) -> list[str]:

@@ -55,6 +55,24 @@ def as_written(value: float) -> float:
     return float(str(np.float32(value)))
 
 
+def exact_key(attribute: str) -> str:
+    """The key of a node's metadata that has all digits of a floating-point attribute, where float32 has too few."""
+    return f"gradtrace.{attribute}"
+
+
+def exact_number(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> float | None:
+    """The number that a floating-point attribute stands for, where the export wrote it beside; else None."""
+    key = exact_key(attribute.name)
+    text = next((p.value for p in node.metadata_props if p.key == key), None)
+    if text is None or attribute.type != onnx.AttributeProto.FLOAT:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.float32(number) == np.float32(attribute.f) else None  # else somebody changed the attribute
+
+
 def torch_dtype(onnx_type: int, dtype: torch.dtype) -> torch.dtype:
     """Every floating type becomes the recording's, so that float64 stays exact through casts."""
     array = np.empty(0, dtype=onnx.helper.tensor_dtype_to_np_dtype(onnx_type))

@@ -1,4 +1,7 @@
-"""Operators on integers, booleans and shapes: run, and never recorded, for nothing is differentiable through them."""
+"""Operators without gradient: run, and never recorded, for nothing is differentiable through them.
+
+They are those on integers, booleans and shapes, and *stop_gradient*, whose outputs are constants like theirs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .registry import without_gradient
+from .registry import DOMAIN, STOP_GRADIENT, without_gradient
 
 
 def _shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
@@ -52,3 +55,4 @@ without_gradient("Range", _range)
 without_gradient("Shape", _shape)
 without_gradient("Size", lambda x: torch.tensor(x.numel()))
 without_gradient("Xor", torch.logical_xor, tokens="agreed")
+without_gradient(f"{DOMAIN}.{STOP_GRADIENT}", lambda x: x.detach(), tokens="agreed")

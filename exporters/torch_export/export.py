@@ -7,36 +7,30 @@ does well, folding shape arithmetic away, runs afterwards with the initializers 
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import StringIO
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as passes
 import torch
-from onnxscript import rewriter
-from onnxscript.optimizer import fold_constants
+import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from ..models import ModelError
+from .folding import fold
+from .gradient_operators import TRANSLATIONS as GRADIENTS
+from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .kinks import TRANSLATIONS as KINKS
+from .kinks import keep_kinks
 from .precision import run_in_precision
+from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
 from .scalars import TRANSLATIONS as SCALARS
-from .scalars import widen_numbers
+from .scalars import keep_digits, numbers_as_wide_as
 
 OPSET = 20
-_TALKATIVE = (
-    "torch.onnx",
-    "torch.onnx._internal.exporter._registration",
-    "torch.fx.experimental.symbolic_shapes",
-    "onnxscript.optimizer._constant_folding",
-)
 
 # what to do about an error of the exporter that has these words in it
 _ADVICE = {
@@ -57,11 +51,13 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -93,8 +89,11 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     model_ir = program.model
     _fix_sizes(model_ir, program.exported_program.range_constraints)
     parameters, aliases = _name_parameters(model, model_ir)
-    _fold(model_ir)
-    return Exported(ir.serde.serialize_model(model_ir), parameters, aliases)
+    fold(model_ir)
+    keep_digits(model_ir)
+    exported = ir.serde.serialize_model(model_ir)
+    add_functions(exported)
+    return Exported(exported, parameters, aliases, program.exported_program)
 
 
 def check_scalar(output: object) -> Tensor:
@@ -103,7 +102,7 @@ def check_scalar(output: object) -> Tensor:
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif torch.is_grad_enabled() and not output.requires_grad:
+    elif not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output
@@ -117,34 +116,50 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
     shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
     try:
-        with _quiet(), recurrent_layers_whole():
-            return torch.onnx.export(
-                model,
-                kwargs=dict(inputs),
-                dynamo=True,
-                optimize=False,
-                dynamic_shapes=shapes,
-                opset_version=OPSET,
-                verbose=False,
-                custom_translation_table={**RECURRENT, **SCALARS},
-            )
+        with quiet():
+            program = _captured(model, inputs, shapes)
+            keep_gradient_operators(program)
+            keep_kinks(program)
+            with numbers_as_wide_as(model):
+                return torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    optimize=False,
+                    opset_version=OPSET,
+                    verbose=False,
+                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS},
+                )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
         advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
         raise ModelError(f"torch.onnx.export cannot export this model: {reason}{advice}") from error
 
 
+def _captured(model: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, Any]) -> torch.export.ExportedProgram:
+    """The program that torch captures, in the one of its two ways that works; the first one's error if neither does."""
+    errors: list[Exception] = []
+    for strict in (False, True):
+        # an axis of size 1 in this sample may have any size in the next one
+        any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+        try:
+            with any_size, recurrent_layers_whole(), seen_by_export(model):
+                return torch.export.export(model, (), dict(inputs), dynamic_shapes=shapes, strict=strict)
+        except Exception as error:
+            errors.append(error)
+    raise errors[0]
+
+
 def _fix_sizes(model: ir.Model, ranges: Mapping[Any, Any]) -> None:
     """A symbolic size for which the export holds at one value only (an unrolled loop) becomes that number."""
     fixed = {str(symbol): int(found.lower) for symbol, found in ranges.items() if found.lower == found.upper}
-    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
-    for value in values if fixed else []:
+    for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
-            value.shape = ir.Shape([fixed.get(str(_symbol(size)), size) for size in value.shape])
+            value.shape = ir.Shape([_fixed(size, fixed) for size in value.shape])
 
 
-def _symbol(size: int | ir.SymbolicDim) -> int | str | None:
-    return size.value if isinstance(size, ir.SymbolicDim) else None
+def _fixed(size: int | ir.SymbolicDim, fixed: Mapping[str, int]) -> int | ir.SymbolicDim:
+    symbol = str(size.value) if isinstance(size, ir.SymbolicDim) else ""
+    return int(symbol) if symbol.isdigit() else fixed.get(symbol, size)
 
 
 def _refuse_projections(model: nn.Module) -> None:
@@ -163,22 +178,6 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else error}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporter and optimiser warn and print about their own internals; their errors are raised all the same."""
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], dict[str, list[str]]]:
@@ -201,28 +200,3 @@ def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], d
         if len(group) > 1:
             aliases[group[0]] = group[1:]
     return kept, aliases
-
-
-def _fold(model: ir.Model) -> None:
-    """Fold shape arithmetic and drop what is not used, without touching the initializers."""
-    graph = model.graph
-    n_inputs = len(graph.inputs)
-    hidden = list(graph.initializers.values())
-    tensors = [value.const_value for value in hidden]
-    graph.initializers.clear()
-    graph.inputs.extend(hidden)
-    for value in hidden:
-        value.const_value = None  # a rewriting rule drops biases that it sees to be zero
-    passes.InlinePass()(model)
-    widen_numbers(model)
-    with _quiet():
-        for _ in range(2):
-            fold_constants(model, onnx_shape_inference=True)
-            rewriter.RewritePass(rewriter._DEFAULT_REWRITE_RULES)(model)
-            passes.RemoveUnusedNodesPass()(model)
-    del graph.inputs[n_inputs:]
-    for value, tensor in zip(hidden, tensors, strict=True):
-        value.const_value = tensor
-        if value.uses():
-            graph.initializers[str(value.name)] = value
-    passes.RemoveUnusedOpsetsPass()(model)

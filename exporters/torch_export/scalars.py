@@ -1,18 +1,24 @@
 """Python numbers in a model, exported with all their digits.
 
-torch's own translation makes a float32 constant and casts it, so that a float64 export has 0.79788458 for sqrt(2 / pi).
+ONNX's attributes are float32, and torch's translations make float32 constants and cast them, so that a float64 export
+had 0.79788458 for sqrt(2 / pi). Constants are made as wide as the model; digits that an attribute cannot hold stand
+beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
 from onnxscript import opset20
+from torch import nn
+from torch.onnx._internal.exporter import _building
 
-from ..onnx_graph.values import as_written
+from ..onnx_graph.values import as_written, exact_key
 
 op: Any = opset20
 
@@ -29,25 +35,55 @@ def _scalar_tensor(s: Any, dtype: int = -1, layout: str = "", device: str = "", 
 TRANSLATIONS: dict[Any, Any] = {torch.ops.aten.scalar_tensor.default: _scalar_tensor}
 
 
+@contextmanager
+def numbers_as_wide_as(model: nn.Module) -> Iterator[None]:
+    """While active, numbers that a translation leaves without a type are float64 if the model is."""
+    building: Any = _building
+    original = building._get_or_create_constant
+    wide = any(parameter.dtype == torch.float64 for parameter in model.parameters())
+
+    def make(known: Any, number: Any, dtype: ir.DataType, opset: Any) -> Any:
+        parts = number if isinstance(number, list | tuple) else [number]
+        if dtype == ir.DataType.FLOAT and any(isinstance(part, float) for part in parts):
+            dtype = ir.DataType.DOUBLE
+        return original(known, number, dtype, opset)
+
+    if wide:
+        building._get_or_create_constant = make
+    try:
+        yield
+    finally:
+        building._get_or_create_constant = original
+
+
 def widen_numbers(model: ir.Model) -> None:
-    """Let every float32 number that is cast, as the `scale` of an attention is, be cast from all of its digits."""
+    """Let every number that is cast, as the `scale` of an attention is, be cast from all of its digits."""
     for node in list(model.graph):
         number = _number(node.inputs[0]) if node.op_type in ("Cast", "CastLike") else None
         if number is not None:
-            wide = ir.node("Constant", [], {"value": ir.tensor(np.float64(as_written(number)))})
+            wide = ir.node("Constant", [], {"value": ir.tensor(np.float64(number))})
             model.graph.insert_before(node, wide)
             node.replace_input_with(0, wide.outputs[0])
 
 
 def _number(value: ir.Value | None) -> float | None:
-    """The float32 number that a constant is, if it is one."""
+    """The number that a float32 constant is, if it is one."""
     maker = None if value is None else value.producer()
     if maker is None or maker.op_type != "Constant":
         return None
     if "value_float" in maker.attributes:
-        return maker.attributes["value_float"].as_float()
+        return maker.attributes["value_float"].as_float()  # until it is saved, it has the digits of Python's float
     held = maker.attributes.get("value")
     tensor = None if held is None else held.as_tensor()
-    return (
-        float(tensor.numpy()) if tensor is not None and tensor.dtype == ir.DataType.FLOAT and not tensor.shape else None
-    )
+    is_number = tensor is not None and tensor.dtype == ir.DataType.FLOAT and not tensor.shape
+    return as_written(float(tensor.numpy())) if tensor is not None and is_number else None
+
+
+def keep_digits(model: ir.Model) -> None:
+    """Write beside every attribute that float32 would round, such as an alpha of 1/6, what it is (see `exact_key`)."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.FLOAT:
+                number = attribute.as_float()
+                if as_written(number) != number:
+                    node.metadata_props[exact_key(attribute.name)] = repr(number)

@@ -18,7 +18,7 @@ from ..manifest import Manifest, StoredFile, check_sums
 from ..schema import OK
 from .connection import TIMEOUT, connect, describe, duckdb_errors, limited, read_relation, scan, select_statement
 from .finest_groups import FinestGroup, read_finest_groups
-from .graph import Graph, read_graph
+from .graph import Graph, check_numbers, read_graph
 from .library import Query, load_queries, load_query
 from .tables_read import tables_read
 
@@ -134,10 +134,12 @@ class StoreReader:
     def sample_arrays(
         self, sample: int, table: str, columns: str, where: str = "true", params: Sequence[object] = ()
     ) -> dict[str, NDArray[Any]]:
-        """`sample_rows` as an array per column."""
+        """`sample_rows` as an array per column; what numbers vertices and operators numbers those of its graph."""
         text = self._of_sample(sample, table, columns, where)
         with self._errors():
-            return self.connection.execute(text, [sample, *params]).fetchnumpy()
+            found = self.connection.execute(text, [sample, *params]).fetchnumpy()
+        check_numbers(self.graph_of(sample), found)
+        return found
 
     def query(self, name: str, timeout: float | None = None, **params: object) -> duckdb.DuckDBPyRelation:
         """Answer a question of the query library, `queries()`, with its parameters; timeout: see `sql`."""

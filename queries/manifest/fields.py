@@ -138,7 +138,6 @@ _SETTINGS = {
     "dtype": one_of(DTYPES),
     "keep": whole(1, 2**15 - 1),
     "methods": names_of(METHODS),
-    "shard_size": whole(1),
     "parameter_vertices": boolean,
 }
 

@@ -15,8 +15,8 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from gradtrace.exporters.models import ModelError, SampleError
 from gradtrace.exporters.onnx_graph.reader import read_graph
+from gradtrace.exporters.recording.onnx_model import OnnxModel
 from gradtrace.exporters.recording.recorder import Recorder, Recording
-from gradtrace.exporters.recording.traced_model import OnnxModel
 
 Array = NDArray[Any]
 

@@ -121,7 +121,7 @@ def test_a_worker_that_sees_other_files_refuses(
 ) -> None:
     order = replace(an_order(models_file, lines_file, lines, rnn, tmp_path), **part)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="All machines must see the"):
-        _make(order, Task(0, range(1), {}))
+        _make(order, Task(range(1), {}))
     assert list(tmp_path.iterdir()) == []
 
 

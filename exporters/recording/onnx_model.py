@@ -1,0 +1,59 @@
+"""A model that is an .onnx file, ready to record samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from ..models import ModelError
+from ..onnx_graph.reader import read_graph
+from .fingerprint import model_fingerprint
+from .recorder import NO_TOKENS, Recorder, Recording
+
+
+class OnnxModel:
+    """An .onnx file with one floating-point scalar output. Its floating-point initializers are the parameters."""
+
+    def __init__(self, path: Path, dtype: torch.dtype) -> None:
+        self.name = path.stem
+        self._dtype = dtype
+        self.aliases: dict[str, list[str]] = {}
+        try:
+            self._model = onnx.load(path)
+        except Exception as error:  # onnx raises protobuf's own types for a damaged file
+            raise ModelError(f"{path} cannot be read as ONNX: {error}") from error
+        self._recorder = Recorder(read_graph(self._model, dtype), dtype)
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """See TracedModel."""
+        return self._model
+
+    def record(
+        self,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int = 0,
+        first_token: Mapping[str, int] = NO_TOKENS,
+        *,
+        parameter_gradients: bool = True,
+    ) -> Recording:
+        """See TracedModel."""
+        # whole numbers in a .jsonl file may stand for floats
+        wanted = {spec.name for spec in self._recorder.graph.inputs if spec.dtype.is_floating_point}
+        inputs = {name: x.to(self._dtype) if name in wanted else x for name, x in inputs.items()}
+        return self._recorder.record(inputs, n_tokens, first_token, parameter_gradients=parameter_gradients)
+
+    def load(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """See TracedModel."""
+        raise ModelError(
+            f"{self.name} is an .onnx file and has its own weights; the {len(weights)} tensors of {source} cannot be "
+            "loaded into it"
+        )
+
+    def fingerprint(self) -> str:
+        """See TracedModel."""
+        return model_fingerprint(self.model, self._recorder.graph.parameters)
