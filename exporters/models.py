@@ -17,15 +17,17 @@ class ModelError(GradtraceError):
 
 
 class ExportDifferenceError(ModelError):
-    """The exported model computes something else than torch; `difference` says what, in one sentence."""
+    """The exported model computes something else than torch.
 
-    def __init__(self, difference: str) -> None:
+    difference: the number that differs, in one sentence     where: the first operator that does, as a clause
+    """
+
+    def __init__(self, difference: str, where: str = "") -> None:
         self.difference = difference
         super().__init__(
-            f"the exported model is not the model that was given: {difference}. The export lost or changed an "
-            "operation; known causes are detach() and torch.no_grad() within forward, gradients of one's own "
-            "(autograd.Function, hooks), label_smoothing in cross_entropy, dropout outside nn.Dropout, a state that "
-            "forward changes, and in-place changes of inputs."
+            f"the exported model is not the model that was given: {difference}"
+            + (f"; {where}. " if where else ". ")
+            + "Write that part of forward in other operations, or leave it out of the loss."
         )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..exporters.models import Encoded, ModelError, SampleError, Traceable
 from ..exporters.recording.recorder import Recording
+from ..exporters.recording.traced_model import CHECKS, SOME, Check
 from ..exporters.store.annotate import annotate, save_model
 from ..exporters.store.settings import Settings
 from ..queries.errors import GradtraceError, nearest
@@ -79,6 +80,7 @@ def dump(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
     workers: int | None = None,
+    check: Check = SOME,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Dumped:
@@ -98,6 +100,8 @@ def dump(
     checkpoint, checkpoints, objective: of a training run, which weights, and which scalar
     parameter_vertices: whether value and gradient of parameters are stored too
     engine:  'local': this process; 'ray': shards at the same time, on the cluster at `address`, by `workers`
+    check:   whose gradients are compared with torch's, beside the first of each shape: 'all', 'some' (one in twenty),
+             'new' (no others); the losses always are
     dry_run: write nothing, and say what would be written (`Dumped.estimate`)
     progress: called with the number of samples done
 
@@ -108,9 +112,10 @@ def dump(
     for name, number, least in (("limit", limit, 1), ("shuffle", shuffle, 0)):
         if number is not None and (type(number) is not int or number < least):
             raise GradtraceError(f"{name} is {number!r}; a whole number from {least} on, or None, is wanted.")
+    _choose("check", check, CHECKS)
     methods = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
     settings = _settings(detail, dtype, keep, methods, statistics, parameter_vertices)
-    asked = StudySource("", None, dtype, checkpoint, checkpoints, objective, limit, shuffle)
+    asked = StudySource("", None, dtype, checkpoint, checkpoints, objective, limit, shuffle, check)
     opened, source = _open(model, samples, encode, asked)
     chosen = _engine(engine, source, address, workers)
     if dry_run:
@@ -179,16 +184,19 @@ def _settings(
     detail: str, dtype: str, keep: int, methods: tuple[str, ...], statistics: bool, parameter_vertices: bool
 ) -> Settings:
     """Raises GradtraceError for a word that is none of those to choose among."""
-    choices = [("detail", detail, DETAILS), ("dtype", dtype, DTYPES)]
-    choices += [("method", method, tuple(METHODS)) for method in methods]
-    for what, got, known in choices:
-        if got not in known:
-            raise GradtraceError(
-                f"there is no {what} {got!r}.{nearest(got, list(known))} Choose among {', '.join(known)}."
-            )
+    _choose("detail", detail, DETAILS)
+    _choose("dtype", dtype, DTYPES)
+    for method in methods:
+        _choose("method", method, tuple(METHODS))
     if not methods or not 1 <= keep <= 64:
         raise GradtraceError(f"got {len(methods)} methods and keep={keep}; at least one, and 1 to 64, are wanted.")
     return Settings(detail, dtype, keep, methods, statistics, parameter_vertices)
+
+
+def _choose(what: str, got: str, known: Sequence[str]) -> None:
+    """GradtraceError unless `got` is one of the words known."""
+    if got not in known:
+        raise GradtraceError(f"there is no {what} {got!r}.{nearest(got, list(known))} Choose among {', '.join(known)}.")
 
 
 def _open(
@@ -198,7 +206,7 @@ def _open(
     file = None if samples is None else Path(samples) if isinstance(samples, str | Path) else samples
     if not isinstance(model, str | Path):
         _check_live(asked, file)
-        opened = open_live(model, asked.dtype, encode)
+        opened = open_live(model, asked.dtype, encode, asked.check)
         return OpenedStudy(opened.traced, (), _samples(file, opened.encode, asked)), None
     if encode is not None:
         raise ModelError(f"encode was given for {model}, which has its own encoder, or takes inputs by name.")

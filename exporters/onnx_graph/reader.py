@@ -78,6 +78,27 @@ class OnnxGraph:
     output: str
     axes: dict[str, Axes] = field(default_factory=dict)  # of values, as exported
 
+    def in_dtype(self, dtype: torch.dtype) -> OnnxGraph:
+        """The same graph with its numbers in another floating-point type."""
+        nodes = [replace(node, attributes=_in_dtype(node.attributes, dtype)) for node in self.nodes]
+        inputs = [replace(given, dtype=_in_dtype(given.dtype, dtype)) for given in self.inputs]
+        parameters, constants = _in_dtype(self.parameters, dtype), _in_dtype(self.constants, dtype)
+        return replace(self, inputs=inputs, nodes=nodes, parameters=parameters, constants=constants)
+
+
+def _in_dtype(value: Any, dtype: torch.dtype) -> Any:
+    """A value of an attribute, or a table of them, with every floating-point type replaced."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, torch.dtype):
+        return dtype if value in _FLOATS else value
+    if isinstance(value, dict):
+        return {name: _in_dtype(each, dtype) for name, each in value.items()}
+    if isinstance(value, Body):
+        nodes = [replace(node, attributes=_in_dtype(node.attributes, dtype)) for node in value.nodes]
+        return replace(value, nodes=nodes, constants=_in_dtype(value.constants, dtype))
+    return value
+
 
 def read_graph(
     model: onnx.ModelProto, dtype: torch.dtype, parameters: list[str] | None = None, base: str = ""

@@ -141,6 +141,19 @@ class Recorder:
             self._parameters[name] = (graph.parameters[name], vertices)
             first += data.numel()
 
+    def in_dtype(self, dtype: torch.dtype) -> Recorder:
+        """A recorder of the same graph that computes in another floating-point type."""
+        return Recorder(self.graph.in_dtype(dtype), dtype)
+
+    def perturbed(self, size: float) -> Recorder:
+        """A recorder of the same graph whose parameters are off by up to a fraction `size` of themselves, evenly."""
+        other = self.in_dtype(self.dtype)
+        random = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for data, _ in other._parameters.values():
+                data.mul_(1 + size * (2 * torch.rand(data.shape, generator=random, dtype=self.dtype) - 1))
+        return other
+
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the parameters and buffers that are among `weights`, by name."""
         self.parameter_vertices.facts.clear()

@@ -49,11 +49,13 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -89,7 +91,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     keep_digits(model_ir)
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
-    return Exported(exported, parameters, aliases)
+    return Exported(exported, parameters, aliases, program.exported_program)
 
 
 def check_scalar(output: object) -> Tensor:
@@ -98,7 +100,7 @@ def check_scalar(output: object) -> Tensor:
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif torch.is_grad_enabled() and not output.requires_grad:
+    elif not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output

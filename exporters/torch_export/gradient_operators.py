@@ -19,7 +19,8 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 from torch.overrides import TorchFunctionMode
 
-from ..operators.registry import DOMAIN, SCALE_GRADIENT, STOP_GRADIENT
+from .. import operators as _primitives  # noqa: F401  registers them
+from ..operators.registry import DOMAIN, PRIMITIVES, SCALE_GRADIENT, STOP_GRADIENT
 
 aten: Any = torch.ops.aten
 _DATA_OF: Any = Tensor.data.__get__  # type: ignore[attr-defined]
@@ -185,6 +186,12 @@ def _behind(graph: fx.Graph, node: fx.Node, make: Callable[[fx.Node], fx.Node]) 
     for reader in readers:
         reader.replace_input_with(node, last)
 
+
+# how torch runs the two where a captured program is run by itself
+EAGER: dict[Any, Callable[..., Tensor]] = {
+    _STOP: lambda x: x.detach(),
+    _SCALE: PRIMITIVES[f"{DOMAIN}.{SCALE_GRADIENT}"].compute,
+}
 
 # In ONNX
 

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CASTS = (Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16)
+_OF_NUMBERS = (torch.tensor, torch.as_tensor, torch.full)
 
 
 class InPrecision(TorchFunctionMode):
@@ -34,10 +35,17 @@ class InPrecision(TorchFunctionMode):
         if func in _CASTS:
             return args[0].to(self._dtype)
         given = {name: self._raised(value) for name, value in (kwargs or {}).items()}
+        if func in _OF_NUMBERS and _holds_floats([*args, *given.values()]):
+            given.setdefault("dtype", self._dtype)
         return func(*(self._raised(value) for value in args), **given)
 
     def _raised(self, value: Any) -> Any:
         return self._dtype if isinstance(value, torch.dtype) and value in _FLOATS else value
+
+
+def _holds_floats(value: object) -> bool:
+    """Whether a number, or one in a list of lists, is one of Python's floats."""
+    return isinstance(value, float) or (isinstance(value, list | tuple) and any(map(_holds_floats, value)))
 
 
 def run_in_precision(model: nn.Module, dtype: torch.dtype) -> None:

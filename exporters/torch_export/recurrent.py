@@ -161,3 +161,7 @@ TRANSLATIONS: dict[Any, Any] = {
     torch.ops.gradtrace.gru.default: core.aten_gru,
     torch.ops.gradtrace.lstm.default: core.aten_lstm,
 }
+
+# how torch runs them where a captured program is run by itself: as it does outside of an export
+_ORIGINALS = {name: getattr(_VF, name) for name in _NAMES}
+EAGER: dict[Any, Callable[..., Any]] = {_OPERATORS[name]._opoverload: _ORIGINALS[name] for name in _NAMES}

@@ -36,6 +36,14 @@ class DType(StrEnum):
     float64 = "float64"
 
 
+class Checked(StrEnum):
+    """Which samples' gradients are compared with torch's."""
+
+    all = "all"
+    some = "some"
+    new = "new"
+
+
 class EngineName(StrEnum):
     """Who makes the shards of a store."""
 
@@ -138,6 +146,13 @@ def dump(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Shards made at the same time by --engine ray; default: one per core.")
     ] = None,
+    check: Annotated[
+        Checked,
+        typer.Option(
+            help="Whose gradients are compared with torch's, beside the first of each shape: all, some (one sample in "
+            "twenty, at random), new (no others). The losses always are."
+        ),
+    ] = Checked.some,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print vertices, edges, bytes and time; write nothing.")
     ] = False,
@@ -145,7 +160,8 @@ def dump(
     """Record every sample's gradients and write its gradient graph to a store.
 
     Reads MODEL and the samples; writes the folder --out, a STORE for the other commands. An interrupted dump goes on
-    when the same command is run again. It exits with 1 when a sample could not be recorded; the others are stored.
+    when the same command is run again. It exits with 1 when a sample could not be recorded, or its gradients are not
+    torch's; the others are stored.
 
     Example: gradtrace dump runs/demo/model --limit 5 --dry-run --out runs/demo/study
 
@@ -158,7 +174,7 @@ def dump(
     from ..progress import progress
 
     order = _order(shuffle, seed)
-    source = StudySource(model, samples, dtype.value, checkpoint, checkpoints, objective, limit, order)
+    source = StudySource(model, samples, dtype.value, checkpoint, checkpoints, objective, limit, order, check.value)
     chosen = _engine(engine, source, address, workers)
     methods = tuple(dict.fromkeys(method or [GREEDY]))
     settings = Settings(detail.value, dtype.value, keep, methods, statistics, parameter_vertices)

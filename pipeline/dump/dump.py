@@ -214,13 +214,13 @@ def dump(
     with StoreWriter(out, study.manifest()) as writer:
         graphs = StoreGraphs(study.partition)
         graphs.read(writer)
-        if not (out / MODEL).exists():
-            save_model(annotate(at.last.model, example), out / MODEL)
+        if not writer.manifest.model_files:
+            writer.enter_model(save_model(annotate(at.last.model, example), out / MODEL))
         del example  # every value of a graph
         for shard in writer.manifest.shards:
             summary.before += shard.count
             for file in shard.files["samples"]:
-                summary.add(writer.read(file.path).to_pylist())
+                summary.add(writer.read(file).to_pylist())
         on_sample(summary.before)
         tasks = (Task(ids, dict(graphs.numbers)) for ids in _ranges(study, summary.before))
         for made in (engine or Local()).shards(study, tasks, on_sample):

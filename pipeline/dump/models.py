@@ -17,11 +17,12 @@ from torch import nn
 
 from ...exporters.models import Encoded, ModelError, SampleError, Traceable
 from ...exporters.recording.onnx_model import OnnxModel
-from ...exporters.recording.traced_model import TorchModel, TracedModel
+from ...exporters.recording.traced_model import SOME, Check, TorchModel, TracedModel
 from ...queries.errors import first_line
 from ..training.runs import is_run, load_run
 from ..zoo import LOSS
-from .hugging_face import PREFIX, open_hugging_face
+from .hugging_face.folder import PREFIX
+from .hugging_face.opening import open_hugging_face
 
 _FOLDERS: set[Path] = set()  # of the model files opened in this process
 
@@ -36,13 +37,15 @@ class OpenedModel:
     encode: Callable[[str], Encoded] | None
 
 
-def open_live(model: nn.Module | Traceable, dtype: str, encode: Callable[[str], Encoded] | None) -> OpenedModel:
+def open_live(
+    model: nn.Module | Traceable, dtype: str, encode: Callable[[str], Encoded] | None, check: Check = SOME
+) -> OpenedModel:
     """A model in memory, of which a copy is traced in eval mode. encode: for a module; a Traceable has its own."""
     if isinstance(model, Traceable):
         if encode is not None:
             raise ModelError("encode was given beside a Traceable, which has an encoder. Give one of them.")
-        return OpenedModel(TorchModel(_checked(model.model), DTYPES[dtype], model.name), model.encode)
-    return OpenedModel(TorchModel(_checked(model), DTYPES[dtype], type(model).__name__), encode)
+        return OpenedModel(TorchModel(_checked(model.model), DTYPES[dtype], model.name, check), model.encode)
+    return OpenedModel(TorchModel(_checked(model), DTYPES[dtype], type(model).__name__, check), encode)
 
 
 def _checked(module: object) -> nn.Module:
@@ -56,10 +59,12 @@ def _checked(module: object) -> nn.Module:
     return module
 
 
-def open_model(model: str, dtype: str, checkpoint: str | None = None, objective: str = LOSS) -> OpenedModel:
+def open_model(
+    model: str, dtype: str, checkpoint: str | None = None, objective: str = LOSS, check: Check = SOME
+) -> OpenedModel:
     """Open MODEL: a training run's folder, `file.py:factory`, `hf:FOLDER`, or an .onnx file; ModelError for others.
 
-    objective: what a training run's model is traced for (see `pipeline.zoo`)
+    objective: what a training run's model is traced for (see `pipeline.zoo`)     check: see `TorchModel`
     """
     torch_dtype = DTYPES[dtype]
     path = Path(model)
@@ -68,7 +73,7 @@ def open_model(model: str, dtype: str, checkpoint: str | None = None, objective:
             raise ModelError(f"{path} does not exist")
         return OpenedModel(OnnxModel(path, torch_dtype), None)
     traceable = open_traceable(model, checkpoint, objective)
-    return OpenedModel(TorchModel(traceable.model, torch_dtype, traceable.name), traceable.encode)
+    return OpenedModel(TorchModel(traceable.model, torch_dtype, traceable.name, check), traceable.encode)
 
 
 def open_traceable(model: str, checkpoint: str | None = None, objective: str = LOSS) -> Traceable:

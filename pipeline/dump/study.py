@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...exporters.models import Encoded, ModelError, SampleError
-from ...exporters.recording.traced_model import TracedModel
+from ...exporters.recording.traced_model import SOME, Check, TracedModel
 from ..training.runs import HELD_OUT, find_checkpoint, find_checkpoints, is_run
 from ..zoo import LOSS
 from .checkpoints import Checkpoint
@@ -32,6 +32,7 @@ class StudySource:
     checkpoint:  one checkpoint; default: the latest
     checkpoints: of a training run, `all` or several with commas between
     shuffle:     a seed; see `read_samples`
+    check:       which samples' gradients are compared with torch's; see `TorchModel`
     """
 
     model: str
@@ -42,6 +43,7 @@ class StudySource:
     objective: str = LOSS
     limit: int | None = None
     shuffle: int | None = None
+    check: Check = SOME
 
     def open(self) -> OpenedStudy:
         """Open model and samples. Raises ModelError and SampleError for what cannot be used."""
@@ -51,7 +53,7 @@ class StudySource:
 
     def open_model(self) -> OpenedModel:
         """The model alone."""
-        return open_model(self.model, self.dtype, self.checkpoint, self.objective)
+        return open_model(self.model, self.dtype, self.checkpoint, self.objective, self.check)
 
     def open_samples(self, encode: Callable[[str], Encoded] | None) -> Samples:
         """The samples alone. encode: the model's encoder, if it has one."""
