@@ -139,7 +139,7 @@ class StoreWriter:
         self._graph_files[table] = StoredFile(name, len(data), digest, rows.num_rows)
 
     def enter(self, shard: Shard, graphs: Sequence[int]) -> None:
-        """Enter a shard whose files have their temporary names: afterwards it is finished.
+        """Enter a shard whose files have their temporary names: afterwards it is finished, and has its number.
 
         graphs: the number in this store of each graph, by the number that the shard's rows give it
         Raises StoreError when the files are not there.
@@ -148,8 +148,9 @@ class StoreWriter:
             self._check_there(file)
         if list(graphs) != list(range(len(graphs))):
             shard = renumber_graphs(self.folder, shard, graphs, self.manifest.dtype)
-        files = {table: [self._rename(file) for file in parts] for table, parts in shard.files.items()}
-        self.manifest.shards.append(replace(shard, files=files))
+        number = len(self.manifest.shards)
+        files = {table: [self._rename(file, table, number) for file in parts] for table, parts in shard.files.items()}
+        self.manifest.shards.append(replace(shard, shard=number, files=files))
         self._replace_graph_files()
 
     def _replace_graph_files(self) -> None:
@@ -168,11 +169,15 @@ class StoreWriter:
                 "Choose a folder for --out that all machines share."
             )
 
-    def _rename(self, file: StoredFile) -> StoredFile:
+    def _rename(self, file: StoredFile, table: str, number: int) -> StoredFile:
+        """Give a file its place among those of the shard of this number."""
         path = self.folder / file.path
-        final = path.with_name(path.name.partition(SUFFIX)[0] + SUFFIX)
+        final = self.folder / table / f"shard={number:05d}" / (path.name.partition(SUFFIX)[0] + SUFFIX)
+        final.parent.mkdir(parents=True, exist_ok=True)
         path.replace(final)
         _sync_folder(final.parent)
+        with suppress(OSError):  # others have files there
+            path.parent.rmdir()
         return replace(file, path=final.relative_to(self.folder).as_posix())
 
     def finish(self) -> None:

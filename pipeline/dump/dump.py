@@ -107,7 +107,7 @@ class Study:
         )
 
     def make(self, task: Task, on_sample: Callable[[int], None] = lambda _: None) -> MadeShard:
-        """Make one shard, which may be closed before all samples of the task are in it; its number is its first sample.
+        """Make one shard, which may be closed before all samples of the task are in it. The store numbers it.
 
         on_sample: told the number of samples done after each one
         """

@@ -138,7 +138,6 @@ _SETTINGS = {
     "dtype": one_of(DTYPES),
     "keep": whole(1, 2**15 - 1),
     "methods": names_of(METHODS),
-    "shard_size": whole(1),
     "parameter_vertices": boolean,
 }
 
@@ -149,7 +148,7 @@ MANIFEST_FIELDS = fields(
         "tool_version": text,
         "model": fields({"name": text, "fingerprint": text}, {"checkpoints": text}),
         "samples": fields({"source": text, "fingerprint": text, "count": whole(0)}),
-        "settings": fields(_SETTINGS, {"statistics": boolean}),
+        "settings": fields(_SETTINGS, {"statistics": boolean, "shard_size": whole(1)}),
         "model_files": list_of(fields(_LISTED)),
         "graph_files": map_of(one_of(GRAPH_TABLES), _STORED),
         "shards": list_of(fields(_SHARD)),

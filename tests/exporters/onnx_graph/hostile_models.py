@@ -4,8 +4,10 @@ Run as a program with a folder it writes each there, records the sample GIVEN, a
 its name, the kind of error, and what it says.
 """
 
+# ruff: noqa: E501  one case a line
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -17,6 +19,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from gradtrace.exporters.lowering import control_flow
+from gradtrace.exporters.onnx_graph import limits
 
 GIVEN = {"x": torch.tensor([[1.0, 2.0]])}
 HUGE = 10**13
@@ -57,9 +62,7 @@ def model(
 
 def summed(*nodes: NodeProto, **options: Any) -> Model:
     """The sum of "y", which the nodes make of "z" = x @ w, as the loss."""
-    return model(
-        node("MatMul", ["x", "w"], ["z"]), *nodes, node("ReduceSum", ["y"], ["loss"], keepdims=0), **options
-    )
+    return model(node("MatMul", ["x", "w"], ["z"]), *nodes, node("ReduceSum", ["y"], ["loss"], keepdims=0), **options)
 
 
 GOOD = summed(node("Tanh", ["z"], ["y"]))
@@ -81,7 +84,7 @@ def ints(*numbers: int) -> Any:
 def several(**made: Callable[[], Model | bytes]) -> None:
     """Register cases that need no folder."""
     for name, make in made.items():
-        CASES[name] = lambda folder, make=make: make()  # type: ignore[misc]
+        CASES[name] = lambda _, make=make: make()  # type: ignore[misc]
 
 
 # Files that are none
@@ -134,7 +137,8 @@ def cut_at_a_node(folder: Path) -> bytes:
 
 def _cycle() -> Model:
     return model(
-        *(node("Add", ["x", "b"], ["a"]), node("Add", ["a", "w"], ["b"])), node("ReduceSum", ["b"], ["loss"], keepdims=0)
+        *(node("Add", ["x", "b"], ["a"]), node("Add", ["a", "w"], ["b"])),
+        node("ReduceSum", ["b"], ["loss"], keepdims=0),
     )
 
 
@@ -239,7 +243,7 @@ several(
     graph_as_an_axis=lambda: summed(node("Softmax", ["z"], ["y"], axis=GOOD.graph)),
     axis_out_of_range=lambda: summed(node("Softmax", ["z"], ["y"], axis=77)),
     attribute_of_no_type=lambda: changed(lambda m: m.graph.node[1].attribute.add(name="alpha")),
-    attribute_of_a_strange_type=lambda: changed(lambda m: m.graph.node[1].attribute.add(name="alpha", type=99)),
+    attribute_of_two_kinds=lambda: changed(lambda m: m.graph.node[1].attribute.add(name="alpha", type=1, f=1.0, i=3, s=b"a")),
     attribute_twice=lambda: summed(NodeProto(op_type="Softmax", input=["z"], output=["y"], attribute=[helper.make_attribute("axis", 0)] * 2)),
     attribute_that_refers=lambda: changed(lambda m: m.graph.node[1].attribute.add(name="alpha", ref_attr_name="a", type=1)),
     text_that_is_none=lambda: summed(node("Gelu", ["z"], ["y"], approximate=b"\xff\xfe")),
@@ -352,7 +356,7 @@ def shaped(*sizes: int) -> tuple[NodeProto, dict[str, Any]]:
 def _doubled(times: int) -> list[NodeProto]:
     """z beside itself, again and again."""
     names = ["z", *(f"z{i}" for i in range(times)), "y"]
-    return [node("Concat", [a, a], [b], axis=0) for a, b in zip(names, names[1:], strict=False)]
+    return [node("Concat", [a, a], [b], axis=0) for a, b in itertools.pairwise(names)]
 
 
 several(
@@ -374,8 +378,8 @@ several(
     reshape_of_two_unknowns=lambda: summed(node("Reshape", ["z", "s"], ["y"]), s=ints(-1, -1)),
     gather_of_terabytes=lambda: summed(shaped()[0], node("Cast", ["c"], ["i"], to=7), node("Gather", ["w", "i"], ["y"]), shape=ints(HUGE)),
     doubled_again_and_again=lambda: summed(*_doubled(60)),
-    outer_products_again_and_again=lambda: summed(node("Expand", ["z", "s"], ["e"]), node("MatMul", ["e", "f"], ["y"]), node("Expand", ["w", "t"], ["f"]), s=ints(10**7, 1, 2), t=ints(1, 2, 2)),
-    split_into_many=lambda: summed(node("SplitToSequence", ["e", "n"], ["s"], axis=0), node("SequenceLength", ["s"], ["l"]), node("Cast", ["l"], ["y"], to=1), node("Expand", ["z", "t"], ["e"]), n=np.int64(0), t=ints(5, 2)),
+    outer_products_again_and_again=lambda: summed(node("Expand", ["z", "s"], ["e"]), node("MatMul", ["e", "f"], ["a"]), node("Reshape", ["a", "row"], ["b"]), node("Reshape", ["a", "column"], ["d"]), node("Mul", ["b", "d"], ["y"]), s=ints(10**6, 1, 2), f=WEIGHT, row=ints(1, -1), column=ints(-1, 1)),
+    split_into_more_than_there_is=lambda: summed(node("Expand", ["z", "t"], ["e"]), node("SplitToSequence", ["e", "n"], ["s"], axis=0), node("ConcatFromSequence", ["s"], ["y"], axis=0), n=ints(3, -4, 99), t=ints(5, 2)),
     split_by_nothing=lambda: summed(node("Expand", ["z", "t"], ["e"]), node("SplitToSequence", ["e", "n"], ["s"], axis=0), node("ConcatFromSequence", ["s"], ["y"], axis=0), n=np.int64(0), t=ints(5, 2)),
     slice_by_nothing=lambda: summed(node("Slice", ["z", "a", "b", "c", "d"], ["y"]), a=ints(0), b=ints(2), c=ints(1), d=ints(0)),
     best_of_terabytes=lambda: summed(node("TopK", ["z", "k"], ["y", "i"]), k=ints(HUGE)),
@@ -410,18 +414,20 @@ YES = node("Constant", [], ["g2"], value=numpy_helper.from_array(np.array(True))
 KEPT = node("Identity", ["s"], ["s2"])
 
 
-def nested(depth: int, times: int) -> GraphProto:
+def nested(depth: int) -> GraphProto:
     """A loop in a loop in a loop."""
-    inner = KEPT if depth == 0 else node("Loop", ["n", "yes", "s"], ["s2"], body=nested(depth - 1, times))
-    graph = body(node("Identity", ["yes"], ["g2"]), inner)
-    for number, of in enumerate(graph.input):
-        before, of.name = of.name, f"{of.name}{depth}" if number < 2 else of.name
-        del before
-    return graph
+    names = [f"{name}{depth}" for name in ("i", "g", "s", "g_out", "s_out")]
+    types = [TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT, TensorProto.BOOL, TensorProto.FLOAT]
+    values = [value(name, kind, None) for name, kind in zip(names, types, strict=True)]
+    state = names[2], names[4]
+    inner = node("Identity", [state[0]], [state[1]])
+    if depth:
+        inner = node("Loop", ["n", "yes", state[0]], [state[1]], body=nested(depth - 1))
+    return helper.make_graph([node("Identity", ["yes"], [names[3]]), inner], f"body{depth}", values[:3], values[3:])
 
 
 def _loop_in_loops() -> Model:
-    loop = node("Loop", ["n", "yes", "z"], ["y"], body=nested(4, 1000))
+    loop = node("Loop", ["n", "yes", "z"], ["y"], body=nested(4))
     return summed(loop, n=np.int64(1000), yes=np.array(True))
 
 
@@ -445,7 +451,9 @@ def _billion_laughs() -> Model:
 
 def _deep_functions() -> Model:
     others = [function(f"F{i}", call(f"F{i + 1}", "a", "b")) for i in range(3000)]
-    return summed(call("F0", "z", "y"), functions=[*others, function("F3000", node("Tanh", ["a"], ["b"]))], domains=["mine"])
+    return summed(
+        call("F0", "z", "y"), functions=[*others, function("F3000", node("Tanh", ["a"], ["b"]))], domains=["mine"]
+    )
 
 
 several(
@@ -499,10 +507,17 @@ def outcome(path: Path) -> tuple[str, str]:
 
 def main(folder: str, *names: str) -> None:
     """Print the outcome of each case, before it its name: a case that ends the process is known by that."""
+    control_flow.MOST_ITERATIONS = 2000  # for the sake of time, and of the machine
+    limits.available_memory = lambda: 1 << 30
     for name in names or CASES:
-        print(json.dumps(name), flush=True)
+        _say(name)
         (Path(folder) / name / "in").mkdir(parents=True)
-        print(json.dumps(outcome(write(name, Path(folder) / name / "in"))), flush=True)
+        _say(outcome(write(name, Path(folder) / name / "in")))
+
+
+def _say(what: object) -> None:
+    sys.stdout.write(f"{json.dumps(what)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
