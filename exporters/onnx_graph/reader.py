@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
-from ..operators.registry import is_known, variant
+from ..operators.registry import SUBGRADIENT, facts_of, is_known, variant
 from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
@@ -27,6 +27,7 @@ OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something e
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
 SCOPES = "pkg.torch.onnx.name_scopes"
+SUBGRADIENT_KEY = f"gradtrace.{SUBGRADIENT}"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -196,6 +197,7 @@ class _Reader:
         exact = {a.name: number for a in node.attribute if (number := exact_number(node, a)) is not None}
         attributes |= exact
         op_type = variant(op_type, attributes.get("reduction", "none"))
+        attributes |= _subgradient(node, op_type)
         if not is_known(op_type):
             self._unknown.append((op_type, node.name or node.output[0], module))
         return OnnxNode(op_type, tuple(node.input), tuple(node.output), attributes, module)
@@ -206,6 +208,20 @@ class _Reader:
         nodes, constants = self.read(attribute.g, module)
         inputs, outputs = (tuple(v.name for v in values) for values in (attribute.g.input, attribute.g.output))
         return Body(inputs, outputs, nodes, constants)
+
+
+def _subgradient(node: onnx.NodeProto, op_type: str) -> dict[str, str]:
+    """What the export wrote on a node of torch's subgradient at its kink, as an attribute."""
+    written = {p.key: p.value for p in node.metadata_props}.get(SUBGRADIENT_KEY)
+    if written is None:
+        return {}
+    known = facts_of(op_type).kinks
+    if written not in known:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} has {SUBGRADIENT_KEY} {written!r}; for {op_type} the choices are "
+            f"{', '.join(known) or 'none'}. Export the model again."
+        )
+    return {SUBGRADIENT: written}
 
 
 def _learned(tensors: Mapping[str, Tensor], nodes: list[OnnxNode]) -> list[str]:

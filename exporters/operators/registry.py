@@ -27,6 +27,10 @@ AnyComposite = TypeVar("AnyComposite", bound=Composite)
 # inputs joined, one of two by a mask; or the input scaled, shifted or bounded, as scores are before a softmax
 PassesOn = Literal["precision", "shape", "part", "join", "mask", "scale"]
 
+# Which of torch's own subgradients is meant where an operator has a kink, and torch's functions of one ONNX operator
+# differ there; the export writes it on the node, under this name. Without it the first one of each operator is meant.
+SUBGRADIENT = "subgradient"
+
 # How the token axes of an output follow from those of the inputs; each has its function in `tape/token_axes.py`
 TokenRule = Literal[
     "agreed", "first", "choice", "joined", "in_order", "unsqueezed", "permuted", "picked", "one_hot", "numbers",
@@ -43,6 +47,7 @@ class Facts:
     saturates:  whether its output is bounded on both sides, so that its derivative vanishes for large inputs
     gate:       whether it saturates between 0 and 1, as what gates other values does
     activates:  whether RNN, LSTM and GRU may name it as an activation
+    kinks:      the values that its attribute `subgradient` may have
     """
 
     passes_on: PassesOn | None = None
@@ -50,6 +55,7 @@ class Facts:
     saturates: bool = False
     gate: bool = False
     activates: bool = False
+    kinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,9 @@ def without_gradient(name: str, compute: Compute, tokens: TokenRule = "none") ->
     _TOKENS[name] = tokens
 
 
-def composite(name: str, *, multiplies: bool = False) -> Callable[[AnyComposite], AnyComposite]:
+def composite(
+    name: str, *, multiplies: bool = False, kinks: tuple[str, ...] = ()
+) -> Callable[[AnyComposite], AnyComposite]:
     """Register `function(tape, *values, **attributes)` as the lowering of the ONNX operator `name`.
 
     It calls primitives as `tape("Mul", x, y)` and returns one Value, or a list of them for several outputs.
@@ -122,7 +130,7 @@ def composite(name: str, *, multiplies: bool = False) -> Callable[[AnyComposite]
     def register(function: AnyComposite) -> AnyComposite:
         _refuse_duplicate(name)
         COMPOSITES[name] = function
-        _FACTS[name] = Facts(multiplies=multiplies)
+        _FACTS[name] = Facts(multiplies=multiplies, kinks=kinks)
         return function
 
     return register

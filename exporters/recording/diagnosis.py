@@ -15,11 +15,12 @@ from torch.export.graph_signature import InputKind, InputSpec
 
 from ..tape.values import TapeTensor
 from ..torch_export.gradient_operators import EAGER as GRADIENTS
+from ..torch_export.kinks import EAGER as KINKS
 from ..torch_export.recurrent import EAGER as RECURRENT
 from .recorder import Recording
 
 _CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4}
-_EAGER: dict[Any, Callable[..., Any]] = {**GRADIENTS, **RECURRENT}
+_EAGER: dict[Any, Callable[..., Any]] = {**GRADIENTS, **KINKS, **RECURRENT}
 
 
 def first_difference(

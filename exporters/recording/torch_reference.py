@@ -57,7 +57,7 @@ class TorchReference:
             gradients = self._backward(output)
             check(output)
         loss = float(output.detach())
-        if not self._ran:
+        if not self._ran and math.isfinite(loss):
             self._check_repeats(inputs, loss)
             self._ran = True
         return Reference(loss, gradients)
@@ -85,7 +85,7 @@ class TorchReference:
 
     def _check_repeats(self, inputs: Mapping[str, Tensor], loss: float) -> None:
         again = self.loss(inputs)
-        if again != loss and not abs(again - loss) <= 1e-6 * abs(loss):
+        if not math.isclose(again, loss, rel_tol=1e-6):
             raise ModelError(
                 f"the model's forward gave the loss {loss:.9g} and then {again:.9g} for the same sample: it draws "
                 "random numbers (dropout outside nn.Dropout, noise) or keeps a state that is no buffer. A sample must "

@@ -21,6 +21,8 @@ from ..models import ModelError
 from .folding import fold
 from .gradient_operators import TRANSLATIONS as GRADIENTS
 from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .kinks import TRANSLATIONS as KINKS
+from .kinks import keep_kinks
 from .precision import run_in_precision
 from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
@@ -117,6 +119,7 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
         with quiet():
             program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
+            keep_kinks(program)
             with numbers_as_wide_as(model):
                 return torch.onnx.export(
                     program,
@@ -124,7 +127,7 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
                     optimize=False,
                     opset_version=OPSET,
                     verbose=False,
-                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS},
+                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS},
                 )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)

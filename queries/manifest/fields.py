@@ -148,7 +148,7 @@ MANIFEST_FIELDS = fields(
         "tool_version": text,
         "model": fields({"name": text, "fingerprint": text}, {"checkpoints": text}),
         "samples": fields({"source": text, "fingerprint": text, "count": whole(0)}),
-        "settings": fields(_SETTINGS, {"statistics": boolean, "shard_size": whole(1)}),
+        "settings": fields(_SETTINGS, {"statistics": boolean}),
         "model_files": list_of(fields(_LISTED)),
         "graph_files": map_of(one_of(GRAPH_TABLES), _STORED),
         "shards": list_of(fields(_SHARD)),

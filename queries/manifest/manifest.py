@@ -60,7 +60,7 @@ class Manifest:
     tool_version: str
     model: dict[str, str]  # name, fingerprint
     samples: dict[str, Any]  # source, fingerprint, count
-    settings: dict[str, Any]  # detail, dtype, keep, methods, parameter_vertices
+    settings: dict[str, Any]  # detail, dtype, keep, methods, statistics, parameter_vertices
     model_files: list[ListedFile] = field(default_factory=list)  # model.onnx, and its data where that is a file
     shards: list[Shard] = field(default_factory=list)
     graph_files: dict[str, StoredFile] = field(default_factory=dict)
