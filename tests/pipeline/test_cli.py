@@ -188,6 +188,7 @@ def test_info_says_what_a_store_reveals(lstm_store: Path) -> None:
         "reveals checkpoints": "none",
         "reveals names": "model lstm, samples file sentences.txt, modules and parameters",
         "reveals weights": "all, in model.onnx",
+        "reveals paths": "none",
     }
 
 
