@@ -78,6 +78,13 @@ class Manifest:
         """Samples in finished shards."""
         return sum(shard.count for shard in self.shards)
 
+    @property
+    def unfinished(self) -> str:
+        """What every answer says of a store whose dump has not ended; '' for a complete one."""
+        if self.complete:
+            return ""
+        return f"unfinished store: {self.n_samples} of {self.samples['count']} samples are in; the rest is not counted"
+
     def stored_files(self, table: str) -> list[StoredFile]:
         """The finished files of `table` in the order of their samples."""
         if table in GRAPH_TABLES:
