@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
-from ..operators.registry import SUBGRADIENT, facts_of, is_known, variant
+from ..operators.registry import CROSS_ENTROPY, SUBGRADIENT, facts_of, is_known, variant
 from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
@@ -200,7 +200,8 @@ class _Reader:
         attributes |= _subgradient(node, op_type)
         if not is_known(op_type):
             self._unknown.append((op_type, node.name or node.output[0], module))
-        return OnnxNode(op_type, tuple(node.input), tuple(node.output), attributes, module)
+        role = "loss" if function_of(node).startswith(CROSS_ENTROPY) else ""
+        return OnnxNode(op_type, tuple(node.input), tuple(node.output), attributes, module, role)
 
     def _attribute(self, attribute: onnx.AttributeProto, module: str) -> Any:
         if attribute.type != onnx.AttributeProto.GRAPH:
@@ -244,18 +245,26 @@ def module_of(node: onnx.NodeProto, before: str) -> str:
 
     A node with neither belongs to the module before it.
     """
-    scopes = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
-    if scopes is not None:
-        path = _scopes(scopes)
+    path = _scopes(node)
+    if path is not None:
         return str(path[-2]) if len(path) > 1 else ""
     if "/" in node.name:
         return ".".join(part for part in node.name.split("/")[:-1] if part)
     return before
 
 
-def _scopes(written: str) -> list[object]:
+def function_of(node: onnx.NodeProto) -> str:
+    """What torch calls the function that the node is part of, such as cross_entropy_1; '' where it did not say."""
+    path = _scopes(node)
+    return str(path[-1]) if path else ""
+
+
+def _scopes(node: onnx.NodeProto) -> list[object] | None:
+    found = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
+    if found is None:
+        return None
     try:
-        path = ast.literal_eval(written)
+        path = ast.literal_eval(found)
     except (ValueError, SyntaxError, MemoryError, RecursionError):  # torch did not write this
         return []
     return path if isinstance(path, list) else []

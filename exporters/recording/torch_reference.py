@@ -81,7 +81,8 @@ class TorchReference:
             found = torch.autograd.grad(output, list(parameters.values()), allow_unused=True, materialize_grads=True)
         except Exception as error:  # such as an activation changed in place, or a backward of the user's own
             raise ModelError(f"torch's own backward of this model failed: {first_line(error)}") from error
-        return dict(zip(parameters, found, strict=True))
+        dense = (gradient.to_dense() if gradient.is_sparse else gradient for gradient in found)  # of nn.Embedding
+        return dict(zip(parameters, dense, strict=True))
 
     def _check_repeats(self, inputs: Mapping[str, Tensor], loss: float) -> None:
         again = self.loss(inputs)
