@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ..queries.errors import GradtraceError
+from ..queries.errors import GradtraceError, first_line
 from ..queries.show.cells import escaped
 from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
+from .limits import INTERRUPTED
 
 HELP = (
     "Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?\n\n"
@@ -52,7 +53,6 @@ def common(
 THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LAYERS = ("default", "safe", "forksafe", "threadsafe", "tbb", "omp", "workqueue")
 MOST_THREADS = 1024
-INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 
 def main() -> None:
@@ -62,6 +62,8 @@ def main() -> None:
         app()
     except GradtraceError as error:
         _fail(str(error))
+    except MemoryError as error:
+        _fail(f"this takes more memory than there is: {first_line(error)}")
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has seen enough
     except OSError as error:

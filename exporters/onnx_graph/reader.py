@@ -260,11 +260,11 @@ def function_of(node: onnx.NodeProto) -> str:
 
 
 def _scopes(node: onnx.NodeProto) -> list[object] | None:
-    found = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
-    if found is None:
+    written = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
+    if written is None:
         return None
     try:
-        path = ast.literal_eval(found)
+        path = ast.literal_eval(written)
     except (ValueError, SyntaxError, MemoryError, RecursionError):  # torch did not write this
         return []
     return path if isinstance(path, list) else []
