@@ -48,7 +48,8 @@ def probe(model: Any) -> Probed:
     embedding = model.get_input_embeddings()
     with _failures_told(model), _embedded(embedding) as embedded:
         logits = logits_of(model, input_ids=_tokens(model, _LENGTH))
-    return Probed(_rows(embedding), logits.shape[-1], not _reaches_back(logits, embedded))
+        is_causal = not _reaches_back(logits, embedded)
+    return Probed(_rows(embedding), logits.shape[-1], is_causal)
 
 
 def probe_pair(model: Any) -> ProbedPair:
@@ -60,13 +61,14 @@ def probe_pair(model: Any) -> ProbedPair:
         read = _shifted(model, source, labels)
         with _embedded(embedding) as embedded:
             logits = logits_of(model, input_ids=source, decoder_input_ids=read)
+            is_causal = not _reaches_back(logits, embedded)
     start, *others = read[0].tolist()
     if others != labels[0, :-1].tolist():
         raise ModelError(
             f"{type(model).__name__} does not shift its labels by one for its decoder, as models of sequences do; "
             "write file.py:factory with a loss of your own"
         )
-    target = Probed(_rows(embedding), logits.shape[-1], not _reaches_back(logits, embedded))
+    target = Probed(_rows(embedding), logits.shape[-1], is_causal)
     return ProbedPair(_rows(model.get_input_embeddings()), target, None if start == int(labels[0, -1]) else start)
 
 
