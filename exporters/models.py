@@ -43,7 +43,8 @@ class Encoded:
     tokens: the words that positions along the time axis stand for, to label steps with; may be empty
     first_token: for a model that reads several texts, input name -> the place in `tokens` where its text begins, such
         as {"source_ids": 0, "input_ids": 7} where 7 source words stand before those of the decoder; others begin at 0
-    Raises SampleError for a first token of an input that there is not, or that lies outside `tokens`.
+    Raises SampleError for a token that is no text, and for a first token of an input that there is not, or that lies
+    outside `tokens`.
     """
 
     inputs: Mapping[str, Tensor]
@@ -51,6 +52,8 @@ class Encoded:
     first_token: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for token in self.tokens:
+            _check_token(token)
         for name, first in self.first_token.items():
             if name not in self.inputs:
                 raise SampleError(
@@ -61,6 +64,16 @@ class Encoded:
                     f"first_token of {name!r} is {first!r}; a whole number from 0 to {len(self.tokens)}, the number of "
                     "tokens, is wanted"
                 )
+
+
+def _check_token(token: object) -> None:
+    """Raise SampleError for what no table of texts can hold, such as half of a character."""
+    try:
+        if not isinstance(token, str):
+            raise SampleError(f"token {token!r} is of type {type(token).__name__}; a word is wanted")
+        token.encode()
+    except UnicodeEncodeError as error:
+        raise SampleError(f"token {token!r} holds half of a character; a word is wanted") from error
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import Annotated
 
@@ -46,12 +48,16 @@ def common(
     """Options in front of a command."""
 
 
+# variables that say how many threads a library may have; some libraries take any text for one, others raise
+THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MOST_THREADS = 1024
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
     try:
+        _check_threads()
         app()
     except GradtraceError as error:
         _fail(str(error))
@@ -64,6 +70,18 @@ def main() -> None:
         if ended.code == INTERRUPTED:
             typer.echo("interrupted; what was finished is kept: run the same command again to go on", err=True)
         raise
+
+
+def _check_threads() -> None:
+    """Raise GradtraceError for a number of threads that is none."""
+    for name in THREADS:
+        given = os.environ.get(name, "").strip()
+        for number in given.split(",") if given else []:  # OMP_NUM_THREADS may have one for each level
+            if not re.fullmatch(r"\s*[0-9]{1,6}\s*", number) or not 1 <= int(number) <= MOST_THREADS:
+                raise GradtraceError(
+                    f"the environment variable {name} is {given!r}; a whole number from 1 to {MOST_THREADS} is wanted. "
+                    f"Give one, or unset {name}."
+                )
 
 
 def _fail(message: str) -> None:

@@ -57,8 +57,8 @@ def reduce_l1(tape: Tape, x: Value, axes: Axes = None, *, keepdims: int = 1, noo
 
 @composite("ReduceL2")
 def reduce_l2(tape: Tape, x: Value, axes: Axes = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Value:
-    """Square root of the sum of squares."""
-    return tape("Sqrt", _sum(tape, tape("Mul", x, x), axes, keepdims, noop_with_empty_axes))
+    """Square root of the sum of squares; at 0 its derivative is 0, as that of torch's norm."""
+    return tape("Sqrt", _sum(tape, tape("Mul", x, x), axes, keepdims, noop_with_empty_axes), subgradient="flat")
 
 
 @composite("ReduceLogSum")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from ..operators.registry import composite
 from ..tape.tape import Tape
 from ..tape.values import Value
 
 
-@composite("TopK")
+@composite("TopK", kinks=("topk", "kthvalue", "median", "nanmedian"))
 def top_k(
     tape: Tape,
     x: Value,
@@ -18,12 +21,31 @@ def top_k(
     axis: int = -1,
     largest: int = 1,
     sorted: int = 1,  # noqa: A002  ONNX's name
+    subgradient: str = "",
 ) -> list[Value]:
-    """Copies of the k largest (or smallest) elements along `axis`, and their indices; among equals the lowest first."""
-    del sorted  # sorted is one of the orders allowed when it is 0
-    order = torch.sort(x.data.detach(), dim=axis, descending=bool(largest), stable=True).indices
-    index = tape.constant(order.narrow(axis, 0, int(k.data)))
+    """Copies of the k largest (or smallest) elements along `axis`, and their indices; among equals the lowest first.
+
+    subgradient: the function of torch that chooses among equals instead; `kthvalue` and the medians choose the last of
+        the k smallest
+    """
+    data, n = x.data.detach(), int(k.data)
+    if subgradient == "topk":
+        chosen = torch.topk(data, n, dim=axis, largest=bool(largest), sorted=bool(sorted)).indices
+    else:
+        order = torch.sort(data, dim=axis, descending=bool(largest), stable=True).indices
+        chosen = order.narrow(axis, 0, n)
+    if subgradient in _LAST_OF_SMALLEST:
+        last = _LAST_OF_SMALLEST[subgradient](data, n, axis)
+        chosen = torch.cat([chosen.narrow(axis, 0, n - 1), last.unsqueeze(axis)], dim=axis)
+    index = tape.constant(chosen)
     return [tape("GatherElements", x, index, axis=axis), index]
+
+
+_LAST_OF_SMALLEST: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+    "kthvalue": lambda x, k, axis: torch.kthvalue(x, k, dim=axis).indices,
+    "median": lambda x, _, axis: torch.median(x, dim=axis).indices,
+    "nanmedian": lambda x, _, axis: torch.nanmedian(x, dim=axis).indices,
+}
 
 
 @composite("Compress")

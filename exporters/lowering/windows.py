@@ -43,11 +43,11 @@ def max_pool(
     auto_pad: str = "NOTSET",
     storage_order: int = 0,
 ) -> list[Value]:
-    """The largest element of each window; padding is never the largest."""
+    """The largest element of each window, of equal ones the first; padding is never the largest."""
     del storage_order  # only concerns the output of indices
     frame = _frame(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
     cut = windows(tape, padded(tape, x, frame.pads, -math.inf), kernel_shape, frame.strides, frame.dilations)
-    return [tape("ReduceMax", cut, tape.integers([-1]), keepdims=0)]
+    return [tape("ReduceMax", cut, tape.integers([-1]), keepdims=0, subgradient="first")]
 
 
 @composite("AveragePool")
@@ -89,7 +89,7 @@ def _counts(frame: Frame, x: Value, kernel_shape: list[int], padding: float) -> 
 @composite("GlobalMaxPool")
 def global_max_pool(tape: Tape, x: Value) -> Value:
     """N x C x D1 x ... -> the largest element of each channel, N x C x 1 x ..."""
-    return tape("ReduceMax", x, tape.integers(range(2, x.data.dim())))
+    return tape("ReduceMax", x, tape.integers(range(2, x.data.dim())), subgradient="first")
 
 
 @composite("GlobalAveragePool")

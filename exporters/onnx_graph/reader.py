@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
-from ..operators.registry import DOMAIN, is_known, variant
+from ..operators.registry import CROSS_ENTROPY, DOMAIN, SUBGRADIENT, facts_of, is_known, variant
 from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
@@ -26,6 +26,7 @@ from .values import attribute_of, axes_of_value, constant_of, exact_number, tens
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
 SCOPES = "pkg.torch.onnx.name_scopes"
+SUBGRADIENT_KEY = f"gradtrace.{SUBGRADIENT}"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -196,9 +197,11 @@ class _Reader:
         exact = {a.name: number for a in node.attribute if (number := exact_number(node, a)) is not None}
         attributes |= exact
         op_type = variant(op_type, attributes.get("reduction", "none"))
+        attributes |= _subgradient(node, op_type)
         if not is_known(op_type):
             self._unknown.append((op_type, node.name or node.output[0], module))
-        return OnnxNode(op_type, tuple(node.input), tuple(node.output), attributes, module)
+        role = "loss" if function_of(node).startswith(CROSS_ENTROPY) else ""
+        return OnnxNode(op_type, tuple(node.input), tuple(node.output), attributes, module, role)
 
     def _attribute(self, attribute: onnx.AttributeProto, module: str) -> Any:
         if attribute.type != onnx.AttributeProto.GRAPH:
@@ -206,6 +209,20 @@ class _Reader:
         nodes, constants = self.read(attribute.g, module)
         inputs, outputs = (tuple(v.name for v in values) for values in (attribute.g.input, attribute.g.output))
         return Body(inputs, outputs, nodes, constants)
+
+
+def _subgradient(node: onnx.NodeProto, op_type: str) -> dict[str, str]:
+    """What the export wrote on a node of torch's subgradient at its kink, as an attribute."""
+    written = {p.key: p.value for p in node.metadata_props}.get(SUBGRADIENT_KEY)
+    if written is None:
+        return {}
+    known = facts_of(op_type).kinks
+    if written not in known:
+        raise ModelError(
+            f"node {node.name or node.output[0]!r} has {SUBGRADIENT_KEY} {written!r}; for {op_type} the choices are "
+            f"{', '.join(known) or 'none'}. Export the model again."
+        )
+    return {SUBGRADIENT: written}
 
 
 def _learned(tensors: Mapping[str, Tensor], nodes: list[OnnxNode]) -> list[str]:
@@ -228,13 +245,23 @@ def module_of(node: onnx.NodeProto, before: str) -> str:
 
     A node with neither belongs to the module before it.
     """
-    scopes = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
-    if scopes is not None:
-        path = ast.literal_eval(scopes)
+    path = _scopes(node)
+    if path is not None:
         return str(path[-2]) if len(path) > 1 else ""
     if "/" in node.name:
         return ".".join(part for part in node.name.split("/")[:-1] if part)
     return before
+
+
+def function_of(node: onnx.NodeProto) -> str:
+    """What torch calls the function that the node is part of, such as cross_entropy_1; '' where it did not say."""
+    path = _scopes(node)
+    return str(path[-1]) if path else ""
+
+
+def _scopes(node: onnx.NodeProto) -> list[str] | None:
+    found = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
+    return None if found is None else list(ast.literal_eval(found))
 
 
 def _scalar_output(proto: onnx.GraphProto) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
@@ -17,12 +18,14 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 from .registry import DOMAIN, SCALE_GRADIENT, Facts, Primitive, primitive
 
 Binary = Callable[[Tensor, Tensor], Tensor]
+Comparison = Callable[[Tensor, Tensor], Tensor]
 
 
 _SCALES = Facts(passes_on="scale")
 _SATURATES = Facts(saturates=True)
 _GATE = Facts(saturates=True, gate=True, activates=True)
 _ACTIVATES = Facts(activates=True)
+_LINEAR = 40.0  # from there on softplus is its input, to the last digit of float64
 
 
 def _elementwise(name: str, compute: Callable[..., Tensor], facts: Facts = Facts()) -> None:  # noqa: B008  frozen
@@ -41,9 +44,27 @@ def _mod(x: Tensor, y: Tensor, *, fmod: int = 0) -> Tensor:
     return torch.fmod(x, y) if fmod else torch.remainder(x, y)
 
 
-def _clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    x = x if low is None else torch.maximum(x, low)
-    return x if high is None else torch.minimum(x, high)
+def _clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None, *, subgradient: str = "") -> Tensor:
+    """At a bound the gradient passes, as through torch's clamp(); where `outside`, it does not, as through hardtanh."""
+    if low is None and high is None:
+        return x
+    y = torch.clamp(x, low, high)
+    if subgradient == "outside":
+        inside = torch.ones_like(x, dtype=torch.bool)
+        inside = inside if low is None else inside & (x > low)
+        inside = inside if high is None else inside & (x < high)
+        return torch.where(inside, x, y.detach())
+    return y
+
+
+def _first_wins(wins: Comparison) -> Binary:
+    return lambda x, y: torch.where(wins(x, y), x, y)
+
+
+def _extreme(combine: Binary, wins: Comparison) -> Callable[..., Tensor]:
+    """Of two equal operands each has half, as in torch's maximum(); the first has all in clamp(min=tensor)."""
+    chosen = {"": combine, "first": _first_wins(wins)}
+    return lambda *inputs, subgradient="": reduce(chosen[subgradient], inputs)
 
 
 def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
@@ -75,11 +96,34 @@ def _shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
 
 
 def _hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
-    return torch.clamp(alpha * x + beta, 0, 1)
+    if beta == 0.5 and np.float32(alpha) == np.float32(1 / 6):  # ONNX has no more digits for it
+        return F.hardsigmoid(x)
+    return F.hardtanh(alpha * x + beta, 0.0, 1.0)
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
-    return torch.clamp(x, min=0) + slope * torch.clamp(x, max=0)
+    return torch.where(x > 0, x, slope * x)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return F.softplus(x, threshold=_LINEAR)
+
+
+def _sqrt(x: Tensor, *, subgradient: str = "") -> Tensor:
+    """Where `flat`, the derivative at 0 is 0, as that of torch's norms."""
+    return _flat_at_zero(torch.sqrt, x) if subgradient == "flat" else torch.sqrt(x)
+
+
+def _pow(x: Tensor, exponent: Tensor, *, subgradient: str = "") -> Tensor:
+    """Where `flat`, the derivative by a base of 0 is 0, as that of torch's norms."""
+    if subgradient == "flat":
+        return _flat_at_zero(lambda base: torch.pow(base, exponent), x)
+    return torch.pow(x, exponent)
+
+
+def _flat_at_zero(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    zero = x == 0
+    return torch.where(zero, function(x.detach()), function(torch.where(zero, 1.0, x)))
 
 
 def _mean(*inputs: Tensor) -> Tensor:
@@ -115,7 +159,7 @@ _elementwise("Atan", torch.atan, _SATURATES)
 _elementwise("Atanh", torch.atanh)
 _elementwise("Ceil", torch.ceil)
 _elementwise("Celu", _celu)
-_elementwise("Clip", _clip, Facts(passes_on="scale", saturates=True))
+_elementwise("Clip", _clip, Facts(passes_on="scale", saturates=True, kinks=("outside",)))
 _elementwise("Cos", torch.cos)
 _elementwise("Cosh", torch.cosh)
 _elementwise("Div", _divide, _SCALES)
@@ -128,15 +172,15 @@ _elementwise("HardSigmoid", _hard_sigmoid, _GATE)
 _elementwise("HardSwish", F.hardswish)
 _elementwise("LeakyRelu", _leaky_relu)
 _elementwise("Log", torch.log)
-_elementwise("Max", _variadic(torch.maximum), _SCALES)
+_elementwise("Max", _extreme(torch.maximum, torch.ge), Facts(passes_on="scale", kinks=("first",)))
 _elementwise("Mean", _mean)
-_elementwise("Min", _variadic(torch.minimum), _SCALES)
+_elementwise("Min", _extreme(torch.minimum, torch.le), Facts(passes_on="scale", kinks=("first",)))
 _elementwise("Mish", F.mish)
 _elementwise("Mod", _mod)
 _elementwise("Mul", torch.mul, _SCALES)
 _elementwise("Neg", torch.neg)
 _elementwise("PRelu", _prelu)
-_elementwise("Pow", torch.pow)
+_elementwise("Pow", _pow, Facts(kinks=("flat",)))
 _elementwise("Reciprocal", torch.reciprocal)
 _elementwise("Relu", torch.relu, _ACTIVATES)
 _elementwise("Round", torch.round)
@@ -146,9 +190,9 @@ _elementwise("Sigmoid", torch.sigmoid, _GATE)
 _elementwise("Sign", torch.sign)
 _elementwise("Sin", torch.sin)
 _elementwise("Sinh", torch.sinh)
-_elementwise("Softplus", F.softplus, _ACTIVATES)
+_elementwise("Softplus", _softplus, _ACTIVATES)
 _elementwise("Softsign", F.softsign, Facts(saturates=True, activates=True))
-_elementwise("Sqrt", torch.sqrt)
+_elementwise("Sqrt", _sqrt, Facts(kinks=("flat",)))
 _elementwise("Sub", torch.sub, _SCALES)
 _elementwise("Sum", _variadic(torch.add))
 _elementwise("Tan", torch.tan)

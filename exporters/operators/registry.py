@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DOMAIN = "gradtrace"
 STOP_GRADIENT = "StopGradient"
 SCALE_GRADIENT = "ScaleGradient"
+CROSS_ENTROPY = "cross_entropy"  # the function that the export writes out in several operators
 
 Kind = Literal["elementwise", "copies", "reduces", "contracts"]
 Compute = Callable[..., "Tensor"]
@@ -26,6 +27,10 @@ AnyComposite = TypeVar("AnyComposite", bound=Composite)
 # What an operator hands on unchanged: its first input in another precision or another shape, a part of it, several
 # inputs joined, one of two by a mask; or the input scaled, shifted or bounded, as scores are before a softmax
 PassesOn = Literal["precision", "shape", "part", "join", "mask", "scale"]
+
+# Which of torch's own subgradients is meant where an operator has a kink, and torch's functions of one ONNX operator
+# differ there; the export writes it on the node, under this name. Without it the first one of each operator is meant.
+SUBGRADIENT = "subgradient"
 
 # How the token axes of an output follow from those of the inputs; each has its function in `tape/token_axes.py`
 TokenRule = Literal[
@@ -43,6 +48,7 @@ class Facts:
     saturates:  whether its output is bounded on both sides, so that its derivative vanishes for large inputs
     gate:       whether it saturates between 0 and 1, as what gates other values does
     activates:  whether RNN, LSTM and GRU may name it as an activation
+    kinks:      the values that its attribute `subgradient` may have
     """
 
     passes_on: PassesOn | None = None
@@ -50,6 +56,7 @@ class Facts:
     saturates: bool = False
     gate: bool = False
     activates: bool = False
+    kinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,9 @@ def without_gradient(name: str, compute: Compute, tokens: TokenRule = "none") ->
     _TOKENS[name] = tokens
 
 
-def composite(name: str, *, multiplies: bool = False) -> Callable[[AnyComposite], AnyComposite]:
+def composite(
+    name: str, *, multiplies: bool = False, kinks: tuple[str, ...] = ()
+) -> Callable[[AnyComposite], AnyComposite]:
     """Register `function(tape, *values, **attributes)` as the lowering of the ONNX operator `name`.
 
     It calls primitives as `tape("Mul", x, y)` and returns one Value, or a list of them for several outputs.
@@ -122,7 +131,7 @@ def composite(name: str, *, multiplies: bool = False) -> Callable[[AnyComposite]
     def register(function: AnyComposite) -> AnyComposite:
         _refuse_duplicate(name)
         COMPOSITES[name] = function
-        _FACTS[name] = Facts(multiplies=multiplies)
+        _FACTS[name] = Facts(multiplies=multiplies, kinks=kinks)
         return function
 
     return register

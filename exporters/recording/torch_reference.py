@@ -42,9 +42,9 @@ class TorchReference:
         self._buffers = {name: (buffer, buffer.clone()) for name, buffer in self.module.named_buffers()}
 
     def loss(self, inputs: Mapping[str, Tensor]) -> float:
-        """SampleError when forward fails."""
-        with torch.no_grad(), self._kept_buffers():
-            return float(self._forward(inputs, has_gradient=False))
+        """The loss alone, by the forward that training runs. SampleError when it fails."""
+        with self._kept_buffers():
+            return float(self._forward(inputs).detach())
 
     def run(self, inputs: Mapping[str, Tensor]) -> Reference:
         """Forward and backward.
@@ -57,7 +57,7 @@ class TorchReference:
             gradients = self._backward(output)
             check(output)
         loss = float(output.detach())
-        if not self._ran:
+        if not self._ran and math.isfinite(loss):
             self._check_repeats(inputs, loss)
             self._ran = True
         return Reference(loss, gradients)
@@ -66,13 +66,14 @@ class TorchReference:
         """The same model with the same numbers, computing in float64."""
         return TorchReference(for_tracing(self.module, torch.float64), torch.float64)
 
-    def _forward(self, inputs: Mapping[str, Tensor], *, has_gradient: bool = True) -> Tensor:
-        inputs = {name: x.to(self.dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        given = {name: x.to(self.dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+        inputs = {name: x.clone() for name, x in given.items()}  # forward may change them in place
         try:
             output = self.module(**inputs)
         except Exception as error:  # whatever a user's model raises
             raise SampleError(f"the model's forward failed on this sample: {first_line(error)}") from error
-        return check_scalar(output, has_gradient=has_gradient).reshape(())
+        return check_scalar(output).reshape(())
 
     def _backward(self, output: Tensor) -> dict[str, Tensor]:
         parameters = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
@@ -80,11 +81,12 @@ class TorchReference:
             found = torch.autograd.grad(output, list(parameters.values()), allow_unused=True, materialize_grads=True)
         except Exception as error:  # such as an activation changed in place, or a backward of the user's own
             raise ModelError(f"torch's own backward of this model failed: {first_line(error)}") from error
-        return dict(zip(parameters, found, strict=True))
+        dense = (gradient.to_dense() if gradient.is_sparse else gradient for gradient in found)  # of nn.Embedding
+        return dict(zip(parameters, dense, strict=True))
 
     def _check_repeats(self, inputs: Mapping[str, Tensor], loss: float) -> None:
         again = self.loss(inputs)
-        if again != loss and not abs(again - loss) <= 1e-6 * abs(loss):
+        if not math.isclose(again, loss, rel_tol=1e-6):
             raise ModelError(
                 f"the model's forward gave the loss {loss:.9g} and then {again:.9g} for the same sample: it draws "
                 "random numbers (dropout outside nn.Dropout, noise) or keeps a state that is no buffer. A sample must "

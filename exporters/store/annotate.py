@@ -83,13 +83,14 @@ def _described(model: onnx.ModelProto) -> Iterator[onnx.ModelProto | onnx.GraphP
     yield from model.functions
 
 
-def save_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model; a large one keeps its tensors in `PATH.data` beside it."""
+def save_model(model: onnx.ModelProto, path: Path) -> list[Path]:
+    """Write a model and return its files: a large one keeps its tensors in `PATH.data` beside it."""
     if model.ByteSize() < _LARGE:
         replace_file(path, model.SerializeToString())
-        return
+        return [path]
     data = path.with_name(f"{path.name}.data")
     data.unlink(missing_ok=True)  # onnx would append to it
     unfinished = path.with_name(f".{path.name}.tmp")
     onnx.save(model, unfinished, save_as_external_data=True, location=data.name)
-    unfinished.replace(path)  # the model appears when its data is complete
+    unfinished.replace(path)
+    return [path, data]

@@ -91,16 +91,12 @@ class StoreGraphs:
         self._tables["parameter_groups"] = pa.Table.from_pylist(groups, GRAPH_TABLES["parameter_groups"])
 
     def read(self, writer: StoreWriter) -> None:
-        """Take over the graphs that the finished shards use; later ones, of a shard that was lost, are met again."""
+        """Take over the graphs that the finished shards use."""
         files = writer.manifest.graph_files
-        used = [writer.read(file)["graph"] for file in writer.manifest.files("samples")]
-        n_used = max((number + 1 for column in used for number in column.to_pylist() if number is not None), default=0)
-        if n_used == 0:
+        if not files:
             return
-        for table in _NUMBERED:
-            rows = writer.read(files[table].path)
-            self._tables[table] = rows.filter(pc.less(rows["graph"], n_used)).cast(GRAPH_TABLES[table])
-        self._add_components(writer.read(files["components"].path))
+        for table in (*_NUMBERED, "components"):
+            self._tables[table] = writer.read(files[table]).cast(GRAPH_TABLES[table])
         graphs = self._tables["graphs"]
         self.numbers = dict(zip(graphs["fingerprint"].to_pylist(), graphs["graph"].to_pylist(), strict=True))
 

@@ -9,6 +9,7 @@ from ...queries.methods import GREEDY, find_method
 
 # samples in one shard: a file of its own for each sample's edges, fewer and larger files where samples are small
 SHARD_SIZE = {"all": 1, "parameters": 8, "study": 32}
+SHARD_SECONDS = 60.0  # after which a shard is closed with fewer: a dump that is killed loses no more than that
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Settings:
 
     def in_manifest(self) -> dict[str, Any]:
         """As the manifest stores it, and compares it when a dump is continued."""
-        return {**asdict(self), "methods": sorted(self.methods), "shard_size": SHARD_SIZE[self.detail]}
+        return {**asdict(self), "methods": sorted(self.methods)}
 
     @property
     def needs_contribution_sums(self) -> bool:

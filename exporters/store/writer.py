@@ -7,16 +7,17 @@ atomically. Whatever the manifest does not name is the rest of an interrupted du
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from io import BytesIO
+from io import BufferedWriter, BytesIO, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyarrow as pa
@@ -30,11 +31,16 @@ from ...queries.manifest import (
     Shard,
     StoredFile,
     check_files,
+    check_sums,
+    listed_file,
     read_manifest,
     replace_file,
     write_manifest,
 )
 from ...queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 ROW_GROUP = 262_144  # small: an edge is found fast by its source
 # a value that stands in many rows, as along a chain of additions, is written once in each row group
@@ -46,6 +52,7 @@ _IDS = ("src", "dst", "vertex")
 _WRITERS = 2
 _AHEAD = 384 << 20  # bytes of rows that may wait to be written while the next are computed
 _TO_DISK = 32 << 20  # bytes of a file that are sent to the disk at once: sent all at the end, they are waited for
+_MARK = 12  # digits of its sum that the name of a graph table has while the dump goes on
 _LOCK = ".lock"
 _PATIENCE = 1.0  # seconds: a dump that has just ended takes its lock file away, which another may have opened
 _BEFORE_MANIFEST = (_LOCK, f".{MANIFEST}{TEMPORARY}")  # all that a dump killed at its very beginning leaves
@@ -61,6 +68,7 @@ class StoreWriter:
         self.folder = folder
         self._wanted = wanted
         self._held = ExitStack()
+        self._graph_files: dict[str, StoredFile] = {}  # written since the manifest was
         self.manifest = wanted
 
     def __enter__(self) -> StoreWriter:
@@ -91,7 +99,7 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            with suppress(OSError):  # what cannot be removed now is removed when the dump goes on
+            with suppress(OSError, StoreError):  # what cannot be removed now is removed when the dump goes on
                 self._remove_unlisted()
         self._held.close()
         if isinstance(error, OSError):
@@ -100,24 +108,35 @@ class StoreWriter:
                 "run the same command again to go on."
             ) from error
 
-    def read(self, file: str) -> pa.Table:
-        """The rows of a finished file, given relative to the store; StoreError when it is damaged."""
+    def read(self, file: StoredFile) -> pa.Table:
+        """The rows of a finished file; StoreError when it is damaged."""
+        check_sums(self.folder, self.manifest, [file])
         try:
-            return pq.read_table(self.folder / file, partitioning=None)
+            return pq.read_table(self.folder / file.path, partitioning=None)
         except (pa.ArrowException, OSError) as error:
             reason = first_line(error)
             raise StoreError(
-                f"{self.folder} is damaged: {file} cannot be read ({reason}). "
+                f"{self.folder} is damaged: {file.path} cannot be read ({reason}). "
                 "Restore the file, or dump the store again into another folder."
             ) from error
 
+    def enter_model(self, files: Sequence[Path]) -> None:
+        """Enter the files of the model, which are written: from now on the manifest names them."""
+        self.manifest.model_files = [listed_file(self.folder, path) for path in files]
+        write_manifest(self.folder, self.manifest)
+
     def write_graph_table(self, table: str, rows: pa.Table) -> None:
-        """Replace one of GRAPH_TABLES; rows are only ever added, so the manifest of before remains true."""
+        """Write one of GRAPH_TABLES anew. The manifest lists the file of before until a shard is entered.
+
+        A file is named after what it holds, so that none that the manifest lists is ever written again.
+        """
         buffer = BytesIO()
-        pq.write_table(rows.cast(GRAPH_TABLES[table]), buffer, compression="zstd")
-        name = f"{table}.parquet"
-        replace_file(self.folder / name, buffer.getvalue())
-        self.manifest.graph_files[table] = StoredFile(name, rows.num_rows, len(buffer.getvalue()))
+        pq.write_table(rows.cast(GRAPH_TABLES[table]), buffer, compression="zstd", write_page_checksum=True)
+        data = buffer.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"{table}-{digest[:_MARK]}{SUFFIX}"
+        replace_file(self.folder / name, data)
+        self._graph_files[table] = StoredFile(name, len(data), digest, rows.num_rows)
 
     def enter(self, shard: Shard, graphs: Sequence[int]) -> None:
         """Enter a shard whose files have their temporary names: afterwards it is finished.
@@ -131,7 +150,16 @@ class StoreWriter:
             shard = renumber_graphs(self.folder, shard, graphs, self.manifest.dtype)
         files = {table: [self._rename(file) for file in parts] for table, parts in shard.files.items()}
         self.manifest.shards.append(replace(shard, files=files))
+        self._replace_graph_files()
+
+    def _replace_graph_files(self) -> None:
+        """Write the manifest with the graph tables that were written last, and remove those it listed before."""
+        before = self.manifest.graph_files
+        self.manifest.graph_files = {**before, **self._graph_files}
+        self._graph_files = {}
         write_manifest(self.folder, self.manifest)
+        for path in {file.path for file in before.values()} - set(self.manifest.graph_paths()):
+            (self.folder / path).unlink(missing_ok=True)
 
     def _check_there(self, file: StoredFile) -> None:
         if not (self.folder / file.path).is_file():
@@ -149,15 +177,22 @@ class StoreWriter:
 
     def finish(self) -> None:
         """Say in the manifest that every sample is in, and remove what attempts at its shards left behind."""
+        if self._graph_files:
+            self._replace_graph_files()
+        for table, file in self.manifest.graph_files.items():
+            name = f"{table}{SUFFIX}"
+            if file.path != name:
+                replace_file(self.folder / name, (self.folder / file.path).read_bytes())
+                self._graph_files[table] = replace(file, path=name)
         self.manifest.complete = True
-        write_manifest(self.folder, self.manifest)
+        self._replace_graph_files()
         self._remove_unlisted()
 
     def _remove_unlisted(self) -> None:
-        """Remove what an interrupted dump left behind."""
-        listed = {file.path for file in self.manifest.all_files()}
+        """Remove what an interrupted dump left behind: whatever the manifest on the disk does not list."""
+        listed = {file.path for file in read_manifest(self.folder).all_files()}
         ours = [
-            *(f".*{TEMPORARY}", *(f"{table}.parquet" for table in GRAPH_TABLES)),
+            *(f".*{TEMPORARY}", *(f"{table}{end}{SUFFIX}" for table in GRAPH_TABLES for end in ("", "-*"))),
             *(f"{table}/shard=*/part-*{SUFFIX}*" for table in SHARD_TABLES),
         ]
         for path in [path for pattern in ours for path in self.folder.glob(pattern)]:
@@ -224,7 +259,10 @@ class ShardWriter:
         for thread in self._threads:
             thread.shutdown()
         return {
-            table: [StoredFile(part.path.relative_to(self._folder).as_posix(), part.rows, part.bytes) for part in parts]
+            table: [
+                StoredFile(part.path.relative_to(self._folder).as_posix(), part.bytes, part.sha256, part.rows)
+                for part in parts
+            ]
             for table, parts in self._parts.items()
         }
 
@@ -239,6 +277,19 @@ class ShardWriter:
         return [part for parts in self._parts.values() for part in parts]
 
 
+class _SummedFile(BufferedWriter):
+    """A file that keeps the SHA-256 sum of what was written, which is then what is meant to be on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path, "w"))
+        self.sum = hashlib.sha256()
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write all of `data`."""
+        self.sum.update(data)
+        return super().write(data)
+
+
 class _Part:
     """One Parquet file. rows: those given to it, written or waiting; bytes: those on the disk"""
 
@@ -250,8 +301,13 @@ class _Part:
         self._table = table
         self._schema = schema
         self._row_group = row_group
-        self._file: IO[bytes] = path.open("wb")
+        self._file = _SummedFile(path)
         self._writer: pq.ParquetWriter | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The sum of a closed file."""
+        return self._file.sum.hexdigest()
 
     def write(self, rows: pa.Table) -> None:
         if self._writer is None:
@@ -315,6 +371,7 @@ def _encoding(table: str, schema: pa.Schema) -> dict[str, object]:
         "data_page_size": 8 << 20,
         "max_rows_per_page": 10**9,
         "write_statistics": True,
+        "write_page_checksum": True,
     }
 
 

@@ -18,15 +18,20 @@ import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from ..models import ModelError
+from .decompositions import own_decompositions
 from .folding import fold
 from .gradient_operators import TRANSLATIONS as GRADIENTS
 from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .kinks import TRANSLATIONS as KINKS
+from .kinks import keep_kinks
+from .losses import TRANSLATIONS as LOSSES
 from .precision import run_in_precision
 from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
 from .scalars import TRANSLATIONS as SCALARS
 from .scalars import keep_digits, numbers_as_wide_as
+from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20
 
@@ -37,9 +42,6 @@ _ADVICE = {
         "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
         "of your own, use torch.where"
     ),
-    "failed to unpack the object": (
-        "Packed sequences cannot be exported: run recurrent layers on plain tensors, one sentence at a time"
-    ),
 }
 
 
@@ -49,18 +51,21 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    inputs: what each input is called in it, another name where a parameter has its own
     program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
-    model = _copied(model).to(dtype).eval()
+    model = in_precision(_copied(module_inside(model)), dtype).eval()
+    run_eagerly(model)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     if dtype == torch.float64:
@@ -91,16 +96,17 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     keep_digits(model_ir)
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
-    return Exported(exported, parameters, aliases, program.exported_program)
+    used = [name for name in parameters if name in model_ir.graph.initializers]
+    return Exported(exported, used, aliases, names_in_export(model, inputs), program.exported_program)
 
 
-def check_scalar(output: object, *, has_gradient: bool = True) -> Tensor:
-    """The model's output; ModelError unless it is one floating-point scalar that has a gradient, if it should."""
+def check_scalar(output: object) -> Tensor:
+    """The model's output; ModelError unless it is one floating-point scalar that has a gradient."""
     if not isinstance(output, Tensor):
         got = f"a {type(output).__name__}"
     elif output.numel() != 1 or not output.is_floating_point():
         got = f"a tensor of shape {tuple(output.shape)} and {output.dtype}"
-    elif has_gradient and not output.requires_grad:
+    elif not output.requires_grad:
         got = "a scalar that does not depend on the parameters"
     else:
         return output
@@ -112,19 +118,23 @@ def check_scalar(output: object, *, has_gradient: bool = True) -> Tensor:
 
 def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Any:
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
+    names = names_in_export(model, inputs)
+    inputs = {names[name]: x for name, x in inputs.items()}
     shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
     try:
         with quiet():
-            program = _captured(model, inputs, shapes)
+            with called_by(model, names):
+                program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
-            with numbers_as_wide_as(model):
+            keep_kinks(program)
+            with numbers_as_wide_as(model), own_decompositions():
                 return torch.onnx.export(
                     program,
                     dynamo=True,
                     optimize=False,
                     opset_version=OPSET,
                     verbose=False,
-                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS},
+                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS, **LOSSES},
                 )
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
@@ -184,6 +194,8 @@ def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], d
     """
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
+        if not parameter.is_floating_point():
+            continue  # the codes of a quantised weight
         names.setdefault(id(parameter), []).append(name)
     initializers = dict(model_ir.graph.initializers)
     kept: list[str] = []

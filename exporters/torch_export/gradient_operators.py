@@ -227,7 +227,7 @@ TRANSLATIONS: dict[Any, Any] = {_STOP: _translated_stop, _SCALE: _translated_sca
 
 def add_functions(model: onnx.ModelProto) -> None:
     """Give a model that uses the two operators their bodies, with which any runtime can run it."""
-    used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    used = {node.op_type for node in model.graph.node if node.domain == DOMAIN} & {STOP_GRADIENT, SCALE_GRADIENT}
     standard = [opset for opset in model.opset_import if opset.domain == ""]
     for name in sorted(used):
         inputs = ["input"] if name == STOP_GRADIENT else ["input", "factor"]

@@ -92,7 +92,7 @@ def export(
     save_model(annotated, out)
     n_parameters = sum(t.kind == "parameter" for t in recording.tape.tensors)
     typer.echo(
-        f"{out}: {len(annotated.graph.node)} nodes, {n_parameters} parameter tensors; "
+        f"{escaped(str(out))}: {len(annotated.graph.node)} nodes, {n_parameters} parameter tensors; "
         f"{len(recording.tape.calls)} primitive operators on the first sample, loss {recording.loss:.6g}"
     )
 
@@ -226,7 +226,7 @@ def demo(
 
 def _report(summary: Summary, out: Path) -> None:
     kept = f" ({summary.before} samples were there before)" if summary.before else ""
-    typer.echo(f"{out}: {summary.stored} samples stored{kept}")
+    typer.echo(f"{escaped(str(out))}: {summary.stored} samples stored{kept}")
     for sample, reason in summary.failed:
         typer.echo(f"sample {sample} is {escaped(reason)}", err=True)
     if summary.failed:

@@ -1,7 +1,8 @@
 """The dump of a study: record every sample, sweep it, follow every parameter's path, store it all, shard by shard.
 
 A shard, a range of samples, is made from the study and the numbers of the graphs met so far, by whoever an engine
-gives it to; the store takes shards in their order.
+gives it to; the store takes shards in their order. A shard that takes long is closed before its range is done, and
+another one goes on there: where shards end depends on the clock, what their rows say does not.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from ...exporters.recording.traced_model import TracedModel
 from ...exporters.store.annotate import annotate, save_model
 from ...exporters.store.graphs import NewGraph, ShardGraphs, StoreGraphs
 from ...exporters.store.sample import sample_tables
-from ...exporters.store.settings import SHARD_SIZE, Settings
+from ...exporters.store.settings import SHARD_SECONDS, SHARD_SIZE, Settings
 from ...exporters.store.writer import ROW_GROUP, WHOLE_SAMPLE, ShardWriter, StoreWriter
 from ...queries.manifest import MODEL, Manifest, Shard
 from ...queries.schema import INVALID, NON_FINITE, OK, table_schema
+from ...queries.show.cells import escaped
 from .checkpoints import AtCheckpoints, Checkpoint
 from .samples import Sample, Samples
 
@@ -54,9 +56,15 @@ class Summary:
 class Task:
     """A shard to make: its samples, and the numbers of the graphs that the store's shards have met so far."""
 
-    number: int
     ids: range
     known: Mapping[str, int]
+
+    def rest(self, made: MadeShard) -> Task | None:
+        """What is left of it behind a shard that was closed early; None: nothing."""
+        done = made.shard.first + made.shard.count
+        if done == self.ids.stop:
+            return None
+        return Task(range(done, self.ids.stop), {mark: number for number, mark in enumerate(made.graphs)})
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Study:
     settings: Settings
     folder: Path  # of the store
     partition: Partition
+    clock: Callable[[], float] = time.monotonic
 
     def __len__(self) -> int:
         return len(self.samples.samples) * len(self.model)
@@ -98,21 +107,27 @@ class Study:
         )
 
     def make(self, task: Task, on_sample: Callable[[int], None] = lambda _: None) -> MadeShard:
-        """Make one shard. `on_sample` is told the number of samples done after each one."""
+        """Make one shard, which may be closed before all samples of the task are in it; its number is its first sample.
+
+        on_sample: told the number of samples done after each one
+        """
         row_group = WHOLE_SAMPLE if self.settings.detail == "study" else ROW_GROUP
-        writer = ShardWriter(self.folder, task.number, self.settings.dtype, row_group)
+        first, until = task.ids.start, self.clock() + SHARD_SECONDS
+        writer = ShardWriter(self.folder, first, self.settings.dtype, row_group)
         graphs = ShardGraphs(task.known, self.partition, self.model.at(0))
         try:
             rows = []
             for number in task.ids:
                 rows.append(self._write_sample(writer, number, graphs))
                 on_sample(number + 1)
+                if self.clock() >= until:
+                    break
             writer.write("samples", pa.Table.from_pylist(rows, table_schema("samples", self.settings.dtype)))
             files = writer.finish()
         except BaseException:
             writer.discard()
             raise
-        return MadeShard(Shard(task.number, task.ids.start, len(task.ids), files), rows, graphs.order, graphs.new)
+        return MadeShard(Shard(first, first, len(rows), files), rows, graphs.order, graphs.new)
 
     def _write_sample(self, shard: ShardWriter, number: int, graphs: ShardGraphs) -> dict[str, Any]:
         """Write one sample's rows; returns its row of `samples`."""
@@ -131,7 +146,7 @@ class Study:
                 parameter_gradients=self.settings.needs_parameter_gradients,
             )
         except SampleError as error:
-            return {**row, "status": INVALID, "message": str(error)}
+            return {**row, "status": INVALID, "message": escaped(str(error))}
         if not recording.is_finite():
             return {**row, "status": NON_FINITE, "loss": recording.loss, "message": _non_finite(recording)}
         groups = graphs.groups(recording)
@@ -152,7 +167,10 @@ class Engine(Protocol):
     """Who makes the shards."""
 
     def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
-        """The shards in the order of the tasks. A task is taken when it is begun: later ones know more graphs."""
+        """The shards in the order of their samples, until those of all tasks are in them.
+
+        A task is taken when it is begun: later ones know more graphs. What is left of one is a task again (Task.rest).
+        """
         ...
 
 
@@ -162,7 +180,11 @@ class Local:
     def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
         """See Engine."""
         for task in tasks:
-            yield study.make(task, on_sample)
+            rest: Task | None = task
+            while rest is not None:
+                made = study.make(rest, on_sample)
+                yield made
+                rest = rest.rest(made)
 
 
 def dump(
@@ -173,6 +195,7 @@ def dump(
     on_sample: Callable[[int], None] = lambda _: None,
     checkpoints: Sequence[Checkpoint] = (),
     engine: Engine | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Summary:
     """Write, or continue, the store `out`.
 
@@ -180,25 +203,26 @@ def dump(
     checkpoints: weights that the model takes in turn, all samples with the first, then all with the second; default:
         those it has
     engine: who makes the shards; default: this process
+    clock: in seconds; a shard is closed after SHARD_SECONDS
     Raises ModelError when the model cannot be traced, StoreError when `out` holds something else. A sample that fails
     is stored with its status and reason, and the dump goes on. Interrupted at any moment, the finished shards remain.
     """
     at = AtCheckpoints(model, checkpoints)
     example = first_recording(at.last, samples.samples)
-    study = Study(at, samples, settings, out, partition(example))
+    study = Study(at, samples, settings, out, partition(example), clock)
     summary = Summary()
     with StoreWriter(out, study.manifest()) as writer:
         graphs = StoreGraphs(study.partition)
         graphs.read(writer)
-        if not (out / MODEL).exists():
-            save_model(annotate(at.last.model, example), out / MODEL)
+        if not writer.manifest.model_files:
+            writer.enter_model(save_model(annotate(at.last.model, example), out / MODEL))
         del example  # every value of a graph
         for shard in writer.manifest.shards:
             summary.before += shard.count
             for file in shard.files["samples"]:
-                summary.add(writer.read(file.path).to_pylist())
+                summary.add(writer.read(file).to_pylist())
         on_sample(summary.before)
-        tasks = (Task(number, ids, dict(graphs.numbers)) for number, ids in _ranges(study, len(writer.manifest.shards)))
+        tasks = (Task(ids, dict(graphs.numbers)) for ids in _ranges(study, summary.before))
         for made in (engine or Local()).shards(study, tasks, on_sample):
             numbers = graphs.add(made.graphs, made.new)
             graphs.write(writer)
@@ -209,11 +233,11 @@ def dump(
     return summary
 
 
-def _ranges(study: Study, finished: int) -> Iterator[tuple[int, range]]:
-    """The number and the samples of every shard that is not finished yet; those before it are."""
+def _ranges(study: Study, finished: int) -> Iterator[range]:
+    """The samples of every shard behind those that are finished."""
     size, n = SHARD_SIZE[study.settings.detail], len(study)
-    for number in range(finished, -(-n // size)):
-        yield number, range(number * size, min((number + 1) * size, n))
+    for first in range(finished, n, size):
+        yield range(first, min(first + size, n))
 
 
 def first_recording(model: TracedModel, samples: list[Sample]) -> Recording:

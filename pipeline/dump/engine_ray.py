@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
@@ -93,25 +94,29 @@ class RayEngine:
 
 
 def _in_order(ray: Any, start: Callable[[Task], Any], tasks: Iterator[Task], workers: int) -> Iterator[MadeShard]:
-    """Keep `workers` tasks under way; hand on what they made in the order of the tasks."""
-    under_way: dict[Any, int] = {}
-    made: dict[int, MadeShard] = {}
-    started = handed_on = 0
+    """Keep `workers` tasks under way; hand on what they made in the order of the samples."""
+    under_way: dict[Any, Task] = {}
+    made: dict[int, MadeShard] = {}  # by first sample
+    begun: deque[int] = deque()  # first samples of the shards that are not handed on yet, in their order
     try:
         while True:
-            while len(under_way) < workers and started - handed_on < AHEAD * workers:
+            while len(under_way) < workers and len(begun) < AHEAD * workers:
                 task = next(tasks, None)
                 if task is None:
                     break
-                under_way[start(task)] = started
-                started += 1
-            if handed_on == started:
+                under_way[start(task)] = task
+                begun.append(task.ids.start)
+            if not begun:
                 return
             (done,), _ = ray.wait(list(under_way), num_returns=1)
-            made[under_way.pop(done)] = _result(ray, done)
-            while handed_on in made:
-                yield made.pop(handed_on)
-                handed_on += 1
+            task = under_way.pop(done)
+            made[task.ids.start] = _result(ray, done)
+            rest = task.rest(made[task.ids.start])
+            if rest is not None:
+                under_way[start(rest)] = rest
+                begun.insert(begun.index(task.ids.start) + 1, rest.ids.start)
+            while begun and begun[0] in made:
+                yield made.pop(begun.popleft())
     finally:
         for reference in under_way:
             with suppress(Exception):  # the cluster may be gone

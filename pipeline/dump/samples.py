@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...exporters.models import Encoded, SampleError
+from ...queries.show.cells import escaped
+from .arrays import read_arrays, tensor_of_numbers
+from .lines import Line, parse_object, read_lines
 from .models import user_code
 
 # what a sample may say of itself beside its inputs; a tensor of such a name is an input
@@ -61,14 +62,16 @@ def read_samples(
     if path.suffix == ".npz":
         samples = list(_from_arrays(path))
     elif path.suffix == ".jsonl":
-        samples = [_from_object(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
+        samples = [_from_object(path, i, line, encode) for i, line in enumerate(read_lines(path), start=1)]
     elif encode is None:
         raise SampleError(f"{path}: the model has no encoder for text; give its inputs as .jsonl or .npz")
     else:
-        samples = [_from_line(path, i, line, encode) for i, line in enumerate(_lines(path), start=1)]
+        samples = [_from_line(path, i, line, encode) for i, line in enumerate(read_lines(path), start=1)]
     if not samples:
         raise SampleError(f"samples file {path} is empty")
-    return _chosen(path.name, hashlib.sha256(path.read_bytes()).hexdigest()[:32], samples, limit, shuffle)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return _chosen(escaped(path.name), digest, samples, limit, shuffle)
 
 
 def _chosen(source: str, digest: str, samples: list[Sample], limit: int | None, shuffle: int | None) -> Samples:
@@ -83,16 +86,18 @@ def _shuffled(n: int, seed: int) -> Sequence[int]:
     return sorted(range(n), key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:  # lines end at line feeds only, as editors count them
-            return [line.removesuffix("\n") for line in file]
-    except UnicodeDecodeError as error:
-        raise SampleError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+def _from_line(path: Path, number: int, line: Line, encode: Callable[[str], Encoded]) -> Sample:
+    where = f"{path.name}:{number}"
+    return _failing(f"{where} {line.fault}", line.text) if line.fault else _of_text(where, line.text, encode)
 
 
-def _from_line(path: Path, number: int, line: str, encode: Callable[[str], Encoded]) -> Sample:
-    return _of_text(f"{path.name}:{number}", line, encode)
+def _failing(reason: str, text: str | None = None) -> Sample:
+    """A sample that is none."""
+
+    def fail() -> Encoded:
+        raise SampleError(reason)
+
+    return Sample(text, fail)
 
 
 def _of_text(where: str, text: str, encode: Callable[[str], Encoded], labels: Mapping[str, str] = NO_LABELS) -> Sample:
@@ -112,32 +117,48 @@ def _encode_text(where: str, text: str, encode: Callable[[str], Encoded]) -> Enc
     return encoded
 
 
-def _from_object(path: Path, number: int, line: str, encode: Callable[[str], Encoded] | None) -> Sample:
-    def make() -> Encoded:
-        try:
-            values = json.loads(line)
-            tensors = {name: _tensor(value) for name, value in values.items() if name not in _RESERVED}
-        except (ValueError, AttributeError, TypeError) as error:
-            raise SampleError(f"{path.name}:{number} is not an object of nested lists of numbers ({error})") from error
-        _labels(f"{path.name}:{number}", values)
-        if not tensors and "text" in values:
-            return _encode_object(f"{path.name}:{number}", values, encode)
-        tokens = values.get("tokens", [])
-        if not isinstance(tokens, list):
-            raise SampleError(f"{path.name}:{number}: 'tokens' is {json.dumps(tokens)}, a list of words is wanted")
-        first_token = values.get("first_token", {})
-        if not isinstance(first_token, dict):
-            raise SampleError(
-                f"{path.name}:{number}: 'first_token' is {json.dumps(first_token)}; input names with places in "
-                "'tokens' are wanted, as in "
-                '{"source_ids": 0, "input_ids": 7}'
-            )
-        return Encoded(tensors, [str(token) for token in tokens], first_token)
+def _from_object(path: Path, number: int, line: Line, encode: Callable[[str], Encoded] | None) -> Sample:
+    where = f"{path.name}:{number}"
+    if line.fault:
+        return _failing(f"{where} {line.fault}")
+    try:
+        values = parse_object(line.text)
+        labels = _labels(where, values)
+    except (ValueError, SampleError) as error:
+        return _failing(str(error) if isinstance(error, SampleError) else _no_object(where, error))
 
-    return Sample(_text(line), make, _labels_if_any(line))
+    def make() -> Encoded:  # parsed again: the numbers of all lines together may be many
+        return _encode_object(where, parse_object(line.text), encode)
+
+    text = values.get("text")
+    return Sample(text if isinstance(text, str) else None, make, labels)
+
+
+def _no_object(where: str, error: Exception) -> str:
+    return f"{where} is not an object of nested lists of numbers ({error})"
 
 
 def _encode_object(where: str, values: dict[str, Any], encode: Callable[[str], Encoded] | None) -> Encoded:
+    """The inputs of a line."""
+    try:
+        tensors = {name: tensor_of_numbers(value) for name, value in values.items() if name not in _RESERVED}
+    except (ValueError, TypeError) as error:
+        raise SampleError(_no_object(where, error)) from error
+    if not tensors and "text" in values:
+        return _encode_text_of(where, values, encode)
+    tokens = values.get("tokens", [])
+    if not isinstance(tokens, list):
+        raise SampleError(f"{where}: 'tokens' is {json.dumps(tokens)}, a list of words is wanted")
+    first_token = values.get("first_token", {})
+    if not isinstance(first_token, dict):
+        raise SampleError(
+            f"{where}: 'first_token' is {json.dumps(first_token)}; input names with places in 'tokens' are wanted, as "
+            'in {"source_ids": 0, "input_ids": 7}'
+        )
+    return Encoded(tensors, [str(token) for token in tokens], first_token)
+
+
+def _encode_text_of(where: str, values: dict[str, Any], encode: Callable[[str], Encoded] | None) -> Encoded:
     """The inputs of a line that gives a text in place of them."""
     others = [name for name in values if name not in ("text", "labels")]
     if others:
@@ -160,39 +181,9 @@ def _labels(where: str, values: Mapping[str, Any]) -> dict[str, str]:
     return {name: x if isinstance(x, str) else json.dumps(x) for name, x in given.items() if x is not None}
 
 
-def _labels_if_any(line: str) -> dict[str, str]:
-    try:
-        return _labels("", json.loads(line))
-    except (ValueError, AttributeError, SampleError):
-        return {}  # encoding the line says what is wrong with it
-
-
-def _text(line: str) -> str | None:
-    try:
-        text = json.loads(line).get("text")
-    except (ValueError, AttributeError):
-        return None
-    return text if isinstance(text, str) else None
-
-
-def _tensor(value: Any) -> Tensor:
-    array = np.array(value)
-    if array.dtype.kind not in "iufb":
-        raise TypeError(f"{array.dtype} is not a number")
-    tensor = torch.from_numpy(array)
-    return tensor if tensor.is_floating_point() or tensor.dtype == torch.bool else tensor.to(torch.int64)
-
-
 def _from_arrays(path: Path) -> Iterator[Sample]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: _tensor(file[name]) for name in file.files}
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise SampleError(f"{path} cannot be read as .npz: {error}") from error
-    counts = {len(array) if array.dim() else 0 for array in arrays.values()}
-    if len(counts) != 1:
-        raise SampleError(f"{path}: the arrays' first axes run over the samples and must agree, got {sorted(counts)}")
-    for i in range(counts.pop()):
+    count, arrays = read_arrays(path)
+    for i in range(count):
         tensors = {name: array[i : i + 1] for name, array in arrays.items()}
         yield Sample(None, lambda tensors=tensors: Encoded(tensors))  # type: ignore[misc]
 
@@ -237,12 +228,7 @@ def _from_python(number: int, given: Inputs | Encoded | str, encode: Callable[[s
     try:
         return _of_inputs(where, given, encode)
     except SampleError as error:
-        reason = str(error)
-
-    def fail() -> Encoded:
-        raise SampleError(reason)
-
-    return Sample(None, fail)
+        return _failing(str(error))
 
 
 def _of_inputs(where: str, given: Inputs, encode: Callable[[str], Encoded] | None) -> Sample:
@@ -286,7 +272,7 @@ def _checked_text(where: str, text: Any) -> str:
 
 def _tensor_of(where: str, name: str, value: Any) -> Tensor:
     try:
-        return value if isinstance(value, Tensor) else _tensor(value)
+        return value if isinstance(value, Tensor) else tensor_of_numbers(value)
     except (ValueError, TypeError) as error:
         raise SampleError(f"{where}: {name!r} is no tensor, array or nested list of numbers ({error})") from error
 

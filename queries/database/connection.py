@@ -72,15 +72,9 @@ def _view(store: Path, manifest: Manifest, table: str) -> str:
     schema = table_schema(table, manifest.dtype)
     if files:
         columns = identifiers(schema.names)
-        listed = _listed_graphs(manifest) if "graph" in schema.names and table in GRAPH_TABLES else ""
-        return f"create view {table} as select {columns} from {scan(store, files, table)}{listed}"
+        return f"create view {table} as select {columns} from {scan(store, files, table)}"
     columns = ", ".join(f"null::{sql_type(f.type)} as {identifier(f.name)}" for f in schema)
     return f"create view {table} as select {columns} where false"
-
-
-def _listed_graphs(manifest: Manifest) -> str:
-    """Leaves out the graphs of a shard in progress: their tables may be ahead of the manifest, one by one."""
-    return "" if manifest.complete else f" where graph < {manifest.graph_files['graphs'].rows}"
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:

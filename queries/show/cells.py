@@ -12,7 +12,8 @@ _COUNTS = (1e4, 1e8)  # means of counts: four significant digits would leave out
 
 # Control characters would act on a terminal, and those of writing direction would reorder what stands around them.
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_ESCAPES = {code: repr(chr(code))[1:-1] for code in _CONTROLS}
+_SURROGATES = range(0xD800, 0xE000)  # halves of characters, as in the name of a file, which no encoding can write
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*_CONTROLS, *_SURROGATES)}
 
 
 def escaped(text: str) -> str:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradtrace.queries import Store, open_store
-from gradtrace.queries.manifest import Manifest, Shard, StoredFile, write_manifest
+from gradtrace.queries.manifest import Manifest, Shard, StoredFile, listed_file, write_manifest
 from gradtrace.queries.schema import GRAPH_TABLES, SHARD_TABLES, table_schema
 
 GROUPS = [f"group_{i:02d}" for i in range(15)]
@@ -101,9 +102,9 @@ def write_study(store: Path, n_samples: int, seed: int = 0) -> Path:
     def write(path: str, rows: pa.Table) -> StoredFile:
         (store / path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(rows, store / path, compression="zstd")
-        return StoredFile(path, rows.num_rows, (store / path).stat().st_size)
+        return StoredFile(**asdict(listed_file(store, store / path)), rows=rows.num_rows)
 
-    settings = {"detail": "parameters", "dtype": "float32", "keep": 2, "methods": ["greedy"], "shard_size": SHARD}
+    settings = {"detail": "parameters", "dtype": "float32", "keep": 2, "methods": ["greedy"]}
     manifest = Manifest(
         tool_version="0",
         model={"name": "made up", "fingerprint": "0"},

@@ -33,7 +33,8 @@ FLOORS = {
     ),
     "queries": (
         {"errors", "schema", "walk", "sql"},
-        {"manifest", "methods"},
+        {"methods"},
+        {"manifest"},
         {"database"},
         {"components", "show"},
         {"importance", "paths"},
@@ -51,7 +52,13 @@ FLOORS = {
     ),
 }
 ALLOWED = {
-    "exporters": {"queries.errors", "queries.schema", "queries.manifest", "queries.methods", "queries.walk.walker"},
+    "exporters": {
+        "queries.errors",
+        "queries.schema",
+        "queries.manifest",
+        "queries.methods",
+        "queries.walk.walker",
+    },
     "queries": set[str](),
     "pipeline": {"duckdb for types"},
 }

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradtrace.exporters.store.annotate import COMPONENT
+from gradtrace.pipeline.cli import THREADS
 from gradtrace.pipeline.dump.models import open_traceable
 from gradtrace.queries.schema import COLUMNS
 
@@ -34,6 +35,21 @@ PARAMETER = "rnn.weight_hh_l0[3,2]"
 def process(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run the installed command in a process of its own."""
     return subprocess.run([GRADTRACE, *map(str, arguments)], capture_output=True, check=False, **options)
+
+
+@pytest.mark.parametrize("variable", THREADS)
+@pytest.mark.parametrize("number", ["0", "-1", "abc", "1.5", "9" * 5000, "100000", "4,0", "\x1b[31m", ","])
+def test_a_number_of_threads_that_is_none(monkeypatch: pytest.MonkeyPatch, variable: str, number: str) -> None:
+    monkeypatch.setenv(variable, number)
+    for command in (("zoo",), ("info", "nowhere"), ("dump", "nowhere", "--out", "nowhere")):
+        assert_one_line_error(gradtrace(*command), f"{variable} is '", "a whole number from 1 to 1024 is wanted")
+
+
+@pytest.mark.parametrize("number", ["", " ", "1", " 2 ", "4,2,1"])
+def test_numbers_of_threads(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    for variable in THREADS:
+        monkeypatch.setenv(variable, number)
+    assert gradtrace("zoo").code == 0
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

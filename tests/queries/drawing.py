@@ -6,14 +6,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradtrace.queries.manifest import Manifest, Shard, StoredFile, write_manifest
+from gradtrace.queries.manifest import MANIFEST, Manifest, Shard, StoredFile, listed_file, sealed, write_manifest
 from gradtrace.queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES, table_schema
 
 Rows = list[dict[str, Any]]
@@ -307,7 +307,12 @@ def _write(store: Path, path: str, table: str, rows: Rows, dtype: str) -> Stored
     file = store / path
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=table_schema(table, dtype)), file)
-    return StoredFile(path, len(rows), file.stat().st_size)
+    return stored_file(store, file, len(rows))
+
+
+def stored_file(store: Path, file: Path, rows: int) -> StoredFile:
+    """A Parquet file as the manifest lists it."""
+    return StoredFile(**asdict(listed_file(store, file)), rows=rows)
 
 
 def write_store(
@@ -328,7 +333,6 @@ def write_store(
         "dtype": dtype,
         "keep": keep,
         "methods": list(methods),
-        "shard_size": shard_size,
         "parameter_vertices": parameter_vertices,
     }
     manifest = Manifest(
@@ -354,6 +358,6 @@ def write_store(
 
 
 def edit_manifest(store: Path, **changes: object) -> None:
-    """Change fields of a manifest on disk."""
-    path = store / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    """Change fields of a manifest on disk, and its sum with them, as one who means harm would."""
+    path = store / MANIFEST
+    path.write_bytes(sealed({**json.loads(path.read_text()), **changes}))

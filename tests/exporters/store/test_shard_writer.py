@@ -14,7 +14,7 @@ import pytest
 
 from gradtrace.exporters.store import writer
 from gradtrace.exporters.store.writer import ShardWriter, renumber_graphs
-from gradtrace.queries.manifest import Shard, StoredFile
+from gradtrace.queries.manifest import Shard, StoredFile, file_sum
 from gradtrace.queries.schema import table_schema
 
 
@@ -47,6 +47,27 @@ def test_parts_follow_each_other(tmp_path: Path) -> None:
     assert read(tmp_path, files["edges"]).equals(pa.concat_tables(blocks))
     assert [file.bytes for file in files["edges"]] == [(tmp_path / f.path).stat().st_size for f in files["edges"]]
     assert [file.rows for file in files["vertices"]] == [5]
+    assert [file.sha256 for file in files["edges"]] == [file_sum(tmp_path / f.path) for f in files["edges"]]
+
+
+def test_pages_carry_checksums(tmp_path: Path) -> None:
+    """A changed byte is an error to whoever reads the pages, not another number."""
+    made = ShardWriter(tmp_path, 0, "float32")
+    made.write("edges", edges(0, 50))
+    (file,) = made.finish()["edges"]
+    path = tmp_path / file.path
+    data = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(edges(0, 1).schema.get_field_index("derivative"))
+    end = column.data_page_offset + column.total_compressed_size
+    silent = []
+    for at in range(end - 30, end):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        try:
+            pq.read_table(path, page_checksum_verification=True, partitioning=None)
+            silent.append(at)
+        except (pa.ArrowException, OSError):
+            pass
+    assert silent == []
 
 
 def test_parts_are_renumbered(tmp_path: Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from gradtrace.exporters.models import ModelError, SampleError
 from gradtrace.exporters.recording.traced_model import TorchModel
@@ -35,14 +32,6 @@ class AlwaysDropping(Smoothed):
         return F.cross_entropy(F.dropout(self.layer(x), 0.5, training=True).flatten(0, 1), labels.flatten())
 
 
-class ChangesItsInput(Smoothed):
-    """Its second run is another one than its first."""
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        x.add_(1.0)
-        return F.cross_entropy(self.layer(x).flatten(0, 1), labels.flatten())
-
-
 class ChangesItsActivations(Smoothed):
     """In place, but harmless: exported right."""
 
@@ -51,52 +40,6 @@ class ChangesItsActivations(Smoothed):
         scores[:, 0] = 0.5
         scores.mul_(2.0)
         return F.cross_entropy(scores.flatten(0, 1), labels.flatten())
-
-
-class Padded(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding, self.layer = nn.Embedding(3, 6, padding_idx=0), nn.Linear(6, 3)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        return self.layer(self.embedding(labels)).square().mean() + 0.0 * x.sum()
-
-
-class Detached(Smoothed):
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        scores = self.layer(x)
-        return F.cross_entropy((scores * scores.detach()).flatten(0, 1), labels.flatten())
-
-
-class StraightThrough(Smoothed):
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        scores = self.layer(x)
-        return F.cross_entropy((scores + (scores.round() - scores).detach()).flatten(0, 1), labels.flatten())
-
-
-class _OfItsOwn(torch.autograd.Function):
-    """Twice x; its backward invents a gradient of the weight, which it does not read."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(weight)
-        return 2 * x
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return 2 * gradients[0], torch.ones_like(ctx.saved_tensors[0])
-
-
-class InventsGradients(Smoothed):
-    """Its parameter `scale` is not in the exported graph."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(3))
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        twice: Tensor = _OfItsOwn.apply(self.layer(x), self.scale)
-        return F.cross_entropy(twice.flatten(0, 1), labels.flatten())
 
 
 class CountsItsCalls(Smoothed):
@@ -109,26 +52,11 @@ class CountsItsCalls(Smoothed):
         return F.cross_entropy(self.layer(x * self.calls).flatten(0, 1), labels.flatten())
 
 
-@pytest.mark.parametrize(
-    "model", [Smoothed, ChangesItsInput, Detached, StraightThrough, InventsGradients, CountsItsCalls]
-)
-def test_refused_by_comparison(model: type[nn.Module]) -> None:
+@pytest.mark.parametrize("model", [CountsItsCalls, AlwaysDropping])
+def test_another_loss_each_time(model: type[nn.Module]) -> None:
     torch.manual_seed(0)
-    with pytest.raises(ModelError, match=r"(the loss is|the gradient of) .*torch's|scale has a gradient"):
+    with pytest.raises(ModelError, match=r"gave the loss .* and then .* for the same sample"):
         TorchModel(model(), torch.float32).record({"x": X.clone(), "labels": LABELS})
-
-
-@pytest.mark.parametrize("parameter_gradients", [True, False])
-def test_a_padding_token_in_any_sample(parameter_gradients: bool) -> None:
-    """torch leaves its gradient out; a sample before it of the same shape says nothing of that."""
-    torch.manual_seed(0)
-    model, clean = TorchModel(Padded(), torch.float32), torch.tensor([[1, 2, 2, 1]])
-    with pytest.raises(SampleError, match=r"padding_idx.*'embedding'.*the gradient of embedding.weight differs"):
-        TorchModel(Padded(), torch.float32).record({"x": X, "labels": LABELS})
-    model.record({"x": X, "labels": clean})
-    with pytest.raises(SampleError, match="padding_idx"):
-        model.record({"x": X, "labels": LABELS}, parameter_gradients=parameter_gradients)
-    assert model.record({"x": X, "labels": clean}).is_finite()
 
 
 class NoBackward(Smoothed):
@@ -152,22 +80,6 @@ class WrittenTwice(Smoothed):
 def test_an_element_written_twice() -> None:
     with pytest.raises(SampleError, match="written twice"):
         TorchModel(WrittenTwice(), torch.float32).record({"x": X, "labels": LABELS})
-
-
-class SoftTargets(Smoothed):
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        targets = F.one_hot(labels.flatten(), 3).to(x.dtype)
-        return F.cross_entropy(self.layer(x).flatten(0, 1), targets)
-
-
-class Packed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.LSTM(6, 3, batch_first=True)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        packed = pack_padded_sequence(x, torch.tensor([4]), batch_first=True)
-        return self.layer(packed)[1][0].sum() + 0 * labels.sum()
 
 
 class Projected(nn.Module):
@@ -195,9 +107,6 @@ class Masked(nn.Module):
 @pytest.mark.parametrize(
     ("model", "advice"),
     [
-        (SoftTargets, "log_softmax"),
-        (AlwaysDropping, r"model.eval\(\)"),
-        (Packed, "one sentence at a time"),
         (Projected, "proj_size"),
         (Masked, "is_causal"),
     ],

@@ -70,7 +70,7 @@ def test_the_order_and_the_number_of_attempts_do_not_matter(
     summary = dump(rnn.traced, lines, out, ALL, engine=engine)
     assert (summary.stored, [number for number, _ in summary.failed]) == (7, [2])
     assert_same_tables(out, wanted)
-    listed = {file.path for file in read_manifest(out).all_files()}
+    listed = {file.path for file in read_manifest(out).table_files()}
     assert {name for name in fingerprints(out) if name.endswith((".parquet", ".tmp"))} == listed
 
 
@@ -121,7 +121,7 @@ def test_a_worker_that_sees_other_files_refuses(
 ) -> None:
     order = replace(an_order(models_file, lines_file, lines, rnn, tmp_path), **part)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="All machines must see the"):
-        _make(order, Task(0, range(1), {}))
+        _make(order, Task(range(1), {}))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,5 +206,5 @@ def test_a_machine_lost_in_the_middle(models_file: Path, tmp_path: Path, monkeyp
     assert lost == []
     assert (summary.stored, summary.failed) == (12, [])
     assert_same_tables(tmp_path / "store", tmp_path / "wanted")
-    listed = {file.path for file in read_manifest(tmp_path / "store").all_files()}
+    listed = {file.path for file in read_manifest(tmp_path / "store").table_files()}
     assert {name for name in fingerprints(tmp_path / "store") if name.endswith((".parquet", ".tmp"))} == listed

@@ -75,7 +75,7 @@ def test_other_samples(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"detail": "all"}, "settings detail 'parameters', settings shard_size 8; this command has 'all', 1."),
+        ({"detail": "all"}, "settings detail 'parameters'; this command has 'all'."),
         ({"dtype": "float64"}, "settings dtype 'float32'; this command has 'float64'."),
         ({"keep": 3}, "settings keep 2; this command has 3."),
         ({"parameter_vertices": False}, "settings parameter_vertices True; this command has False."),

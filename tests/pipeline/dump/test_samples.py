@@ -217,8 +217,8 @@ def test_arrays(rnn: OpenedModel, good_store: Path, tmp_path: Path) -> None:
         ("s.jsonl", b"", "is empty"),
         ("s.npz", b"", "cannot be read as .npz"),
         ("s.npz", b"PK\x03\x04 and so on", "cannot be read as .npz"),
-        ("s.txt", b"the cat\nthe \xe9t\xe9\n", "is not UTF-8 text (invalid continuation byte at byte 12)"),
-        ("s.jsonl", b"\xff\xfe{}", "is not UTF-8 text"),
+        ("s.txt", b"\xe9\n", "no sample can be recorded; the last one: s.txt:1 is not UTF-8 text"),
+        ("s.jsonl", b"\xff\xfe{}", "is UTF-16 text; UTF-8 is wanted"),
         ("s.txt", b"\n\n", "no sample can be recorded; the last one: s.txt:2 is empty"),
     ],
 )

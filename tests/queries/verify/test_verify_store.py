@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from gradtrace.queries import Store, open_store
 from gradtrace.queries.manifest import read_manifest, write_manifest
 
-from ..drawing import Drawn, DrawnGraph, DrawnSample, Edge, Group, Op, write_store
+from ..drawing import Drawn, DrawnGraph, DrawnSample, Edge, Group, Op, stored_file, write_store
 from ..drawn_cell import drawn_samples
 
 
@@ -32,7 +31,7 @@ def rewrite(path: Path, table: str, change: Callable[[list[dict[str, Any]]], Non
     rows = old.to_pylist()
     change(rows)
     pq.write_table(type(old).from_pylist(rows, schema=old.schema), path / file.path)
-    file.rows, file.bytes = len(rows), (path / file.path).stat().st_size
+    vars(file).update(vars(stored_file(path, path / file.path, len(rows))))
     write_manifest(path, manifest)
 
 
@@ -114,9 +113,9 @@ def test_damaged_files_are_rows(drawn_path: Path, damage: str) -> None:
         pq.write_table(pq.read_table(file).drop_columns("slot"), file)
         _fit_manifest(drawn_path, file)
     else:
-        manifest = json.loads((drawn_path / "manifest.json").read_text())
-        manifest["shards"][0]["files"]["best_edges"][0]["rows"] += 1
-        (drawn_path / "manifest.json").write_text(json.dumps(manifest))
+        manifest = read_manifest(drawn_path)
+        manifest.shards[0].files["best_edges"][0].rows += 1
+        write_manifest(drawn_path, manifest)
     found = failures(drawn_path)
     assert found
     assert "best_edges/shard=00000" in found[0]
@@ -125,7 +124,7 @@ def test_damaged_files_are_rows(drawn_path: Path, damage: str) -> None:
 def _fit_manifest(path: Path, file: Path) -> None:
     manifest = read_manifest(path)
     (stored,) = manifest.shards[0].files["best_edges"]
-    stored.bytes = file.stat().st_size
+    vars(stored).update(vars(stored_file(path, file, stored.rows)))
     write_manifest(path, manifest)
 
 

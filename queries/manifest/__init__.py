@@ -1,0 +1,35 @@
+"""A store's manifest: what it says and may say, the files it lists, and whether these are what was written."""
+
+from .files import StoredFiles, check_files, check_sums, file_sum, listed_file
+from .manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    MODEL,
+    ListedFile,
+    Manifest,
+    Shard,
+    StoredFile,
+    read_manifest,
+    replace_file,
+    sealed,
+    write_manifest,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "MODEL",
+    "ListedFile",
+    "Manifest",
+    "Shard",
+    "StoredFile",
+    "StoredFiles",
+    "check_files",
+    "check_sums",
+    "file_sum",
+    "listed_file",
+    "read_manifest",
+    "replace_file",
+    "sealed",
+    "write_manifest",
+]
