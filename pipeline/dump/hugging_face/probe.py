@@ -117,11 +117,11 @@ def _failures_told(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _embedded(embedding: nn.Module) -> Iterator[list[Tensor]]:
-    """While active, the embeddings of texts of _LENGTH tokens are leaves, added to the list yielded."""
+    """While active, embeddings of texts of _LENGTH tokens, or padded to more, are leaves, added to the list yielded."""
     leaves: list[Tensor] = []
 
     def look(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        if _LENGTH not in arguments[0].shape:
+        if arguments[0].numel() < _LENGTH:
             return None
         leaves.append(output.detach().requires_grad_())
         return leaves[-1].clone()  # CTRL scales it in place
@@ -139,7 +139,7 @@ def _reaches_back(logits: Tensor, embedded: list[Tensor]) -> bool:
     earlier = (logits[:, :_CUT] * weights).sum()
     for leaf, gradient in zip(embedded, torch.autograd.grad(earlier, embedded, allow_unused=True), strict=True):
         if gradient is not None:
-            axis = list(leaf.shape).index(_LENGTH)  # XLNet has the batch behind it
-            if bool((gradient.narrow(axis, _CUT, _LENGTH - _CUT).abs() > 0).any()):
+            by_token = gradient.reshape(-1, leaf.shape[-1])  # XLNet has the batch behind the tokens
+            if bool((by_token[_CUT:].abs() > 0).any()):
                 return True
     return False
