@@ -65,9 +65,13 @@ def _noise(text: str, *shape: int) -> Tensor:
 
 # name -> class, settings, encoder
 _SCORED: dict[str, tuple[str, dict[str, Any], Callable[[str], Encoded]]] = {
-    "Whisper": ("WhisperForConditionalGeneration", {**VOCABULARY, **SOUND, "decoder_start_token_id": 3}, _whisper),
-    "ViT": ("ViTForImageClassification", IMAGE, _picture),
-    "BERT as a classifier": ("BertForSequenceClassification", {**VOCABULARY, **ENCODER}, _classified),
+    "Whisper, by a factory": (
+        "WhisperForConditionalGeneration",
+        {**VOCABULARY, **SOUND, "decoder_start_token_id": 3},
+        _whisper,
+    ),
+    "ViT, by a factory": ("ViTForImageClassification", IMAGE, _picture),
+    "BERT as a classifier, by a factory": ("BertForSequenceClassification", {**VOCABULARY, **ENCODER}, _classified),
 }
 
 

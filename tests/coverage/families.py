@@ -37,7 +37,6 @@ class Row(NamedTuple):
 
     family: str
     architecture: str
-    opened: str
     status: str
     why: str
 
@@ -49,8 +48,7 @@ def rows(wanted: Sequence[str] = ()) -> Iterator[Row]:
             yield _of_transformers(family)
     for name, architecture, build, lines in factories():
         if _is_wanted(name, wanted):
-            opened = "zoo" if architecture.startswith("zoo/") else "file.py:factory"
-            yield Row(name, architecture, opened, *attempt(build, [lines]))
+            yield Row(name, architecture, *attempt(build, [lines]))
 
 
 def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
@@ -61,7 +59,7 @@ def _of_transformers(family: Family) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         save_family(Path(folder), family.architecture, family.settings)
         status, why = attempt(lambda: open_hugging_face(Path(folder)), LINES)
-    return Row(family.name, family.architecture, "hf:FOLDER", status, why.replace(folder, "FOLDER"))
+    return Row(family.name, family.architecture, status, why.replace(folder, "FOLDER"))
 
 
 def attempt(build: Callable[[], Traceable], lines: Sequence[tuple[str, str]]) -> tuple[str, str]:
