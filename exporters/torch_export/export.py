@@ -43,6 +43,7 @@ _ADVICE = {
         "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
         "of your own, use torch.where"
     ),
+    "Cannot swap": "The model's forward changes a module (module.to), which must be done before it is exported",
 }
 
 
