@@ -105,7 +105,7 @@ def test_a_parameter_that_forward_changes() -> None:
             return self.embedding(ids).square().sum()
 
     with pytest.raises(
-        ModelError, match="changes its parameter embedding.weight in place, as an embedding with max_norm"
+        ModelError, match=r"changes its parameter embedding\.weight in place, as an embedding with max_norm"
     ):
         TorchModel(Renormed(), torch.float32).record({"ids": torch.tensor([[1, 2]])})
 
