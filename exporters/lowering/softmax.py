@@ -30,8 +30,8 @@ def softmax(tape: Tape, x: Value, *, axis: int = -1) -> Value:
 
 @composite("LogSoftmax")
 def log_softmax(tape: Tape, x: Value, *, axis: int = -1) -> Value:
-    """x - log of the sum of exp(x) along `axis`."""
-    with tape.labelled(role="log_softmax"):
+    """x - log of the sum of exp(x) along `axis`. Role: that of the node, as in a loss; else `log_softmax`."""
+    with tape.labelled(role=tape.role or "log_softmax"):
         low, _ = shifted(tape, x, [axis])
         return tape("Sub", low, log_sum_exp(tape, low, [axis]))
 

@@ -1,5 +1,5 @@
 """The primitive operators, one file per kind. Importing this package registers them."""
 
-from . import contracts, copies, elementwise, reduces, without_gradient
+from . import contracts, copies, elementwise, reduces, special, without_gradient
 
-__all__ = ["contracts", "copies", "elementwise", "reduces", "without_gradient"]
+__all__ = ["contracts", "copies", "elementwise", "reduces", "special", "without_gradient"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DOMAIN = "gradtrace"
 STOP_GRADIENT = "StopGradient"
 SCALE_GRADIENT = "ScaleGradient"
+CROSS_ENTROPY = "cross_entropy"  # the function that the export writes out in several operators
 
 Kind = Literal["elementwise", "copies", "reduces", "contracts"]
 Compute = Callable[..., "Tensor"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from ..tape.token_spans import find_token_spans
 from ..tape.values import TapeTensor, Value
 
 Floats = NDArray[Any]
+T = TypeVar("T")
 NO_TOKENS: Mapping[str, int] = {}
 
 
@@ -124,8 +125,18 @@ class Recorder:
     parameter_vertices: ParameterVertices
     _parameters: dict[str, tuple[Tensor, Tensor]]
 
-    def __init__(self, graph: OnnxGraph, dtype: torch.dtype, other: Recorder | None = None) -> None:
-        """other: of the same model, exported for another size: its parameters are shared, not held again."""
+    def __init__(
+        self,
+        graph: OnnxGraph,
+        dtype: torch.dtype,
+        other: Recorder | None = None,
+        input_names: Mapping[str, str] | None = None,
+    ) -> None:
+        """other: of the same model, exported for another size: its parameters are shared, not held again.
+
+        input_names: what the graph calls inputs that have another name in the samples
+        """
+        self._input_names = dict(input_names or {})
         self.graph = graph
         self.dtype = dtype
         if other is not None and _shapes(other.graph) == _shapes(graph):
@@ -177,6 +188,7 @@ class Recorder:
         parameter_gradients: whether the recording has them; the sum over all uses of a weight is most of the work
         Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
         """
+        inputs, first_token = self._named(inputs), self._named(first_token)
         check_inputs(self.graph, inputs)
         tape = Tape(self.dtype, self.parameter_vertices)
         values = {n: tape.leaf(n, "parameter", data, ids) for n, (data, ids) in self._parameters.items()}
@@ -190,6 +202,9 @@ class Recorder:
         shapes = {name: tuple(data.shape) for name, data in inputs.items()}
         output = run(self.graph, tape, values, find_token_spans(declared, shapes, n_tokens, first_token))
         return self._finish(tape, output, n_parameters, parameter_gradients)
+
+    def _named(self, given: Mapping[str, T]) -> dict[str, T]:
+        return {self._input_names.get(name, name): value for name, value in given.items()}
 
     def _finish(self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: bool = True) -> Recording:
         if output.data.numel() != 1:

@@ -57,7 +57,7 @@ class TorchReference:
             gradients = self._backward(output)
             check(output)
         loss = float(output.detach())
-        if not self._ran:
+        if not self._ran and math.isfinite(loss):
             self._check_repeats(inputs, loss)
             self._ran = True
         return Reference(loss, gradients)
@@ -81,22 +81,33 @@ class TorchReference:
             found = torch.autograd.grad(output, list(parameters.values()), allow_unused=True, materialize_grads=True)
         except Exception as error:  # such as an activation changed in place, or a backward of the user's own
             raise ModelError(f"torch's own backward of this model failed: {first_line(error)}") from error
-        return dict(zip(parameters, found, strict=True))
+        dense = (gradient.to_dense() if gradient.is_sparse else gradient for gradient in found)  # of nn.Embedding
+        return dict(zip(parameters, dense, strict=True))
 
     def _check_repeats(self, inputs: Mapping[str, Tensor], loss: float) -> None:
         again = self.loss(inputs)
-        if again != loss and not abs(again - loss) <= 1e-6 * abs(loss):
+        if not math.isclose(again, loss, rel_tol=1e-6):
             raise ModelError(
                 f"the model's forward gave the loss {loss:.9g} and then {again:.9g} for the same sample: it draws "
                 "random numbers (dropout outside nn.Dropout, noise) or keeps a state that is no buffer. A sample must "
                 "have one loss: leave such parts out in eval mode."
             )
 
+    def _check_parameters(self, versions: Mapping[str, int]) -> None:
+        for name, parameter in self.module.named_parameters():
+            if parameter._version != versions[name]:
+                raise ModelError(
+                    f"the model's forward changes its parameter {name} in place, as an embedding with max_norm does. "
+                    "Leave that out for tracing."
+                )
+
     @contextmanager
     def _kept_buffers(self) -> Iterator[None]:
         versions = {name: buffer._version for name, (buffer, _) in self._buffers.items()}
+        of_parameters = {name: parameter._version for name, parameter in self.module.named_parameters()}
         try:
             yield
+            self._check_parameters(of_parameters)
         finally:
             for name, (buffer, numbers) in self._buffers.items():
                 owner, _, own = name.rpartition(".")

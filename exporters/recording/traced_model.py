@@ -200,7 +200,8 @@ class TorchModel:
             try:
                 exported = export(self._module, inputs, dynamic=dynamic)
                 graph = read_graph(exported.model, self._dtype, exported.parameters)
-                recorder = Recorder(graph, self._dtype, self._recorders[0] if self._recorders else None)
+                other = self._recorders[0] if self._recorders else None
+                recorder = Recorder(graph, self._dtype, other, exported.inputs)
                 recording, found = self._compared(recorder, inputs, tokens, wanted)
                 if found is not None:
                     raise ExportDifferenceError(found, self._where(exported, inputs, recording))
@@ -223,7 +224,7 @@ class TorchModel:
         return recording, difference(recorder, self._reference, inputs, recording, wanted)
 
     def _where(self, exported: Exported, inputs: Mapping[str, Tensor], recording: Recording) -> str:
-        return first_difference(exported.program, self._module, inputs, recording) if exported.program else ""
+        return first_difference(exported, self._module, inputs, recording)
 
     def _hold(self, exported: Exported) -> None:
         """Keep the first export, without the numbers of its parameters."""

@@ -7,7 +7,8 @@ does well, folding shape arithmetic away, runs afterwards with the initializers 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,17 +19,20 @@ import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from ..models import ModelError
+from .decompositions import own_decompositions
 from .folding import fold
 from .gradient_operators import TRANSLATIONS as GRADIENTS
 from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
 from .kinks import TRANSLATIONS as KINKS
 from .kinks import keep_kinks
+from .losses import TRANSLATIONS as LOSSES
 from .precision import run_in_precision
 from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
 from .scalars import TRANSLATIONS as SCALARS
 from .scalars import keep_digits, numbers_as_wide_as
+from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20
 
@@ -39,9 +43,7 @@ _ADVICE = {
         "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
         "of your own, use torch.where"
     ),
-    "failed to unpack the object": (
-        "Packed sequences cannot be exported: run recurrent layers on plain tensors, one sentence at a time"
-    ),
+    "Cannot swap": "The model's forward changes a module (module.to), which must be done before it is exported",
 }
 
 
@@ -51,18 +53,21 @@ class Exported:
 
     parameters: names of the initializers that are the model's parameters, in `state_dict` order
     aliases: for a tied weight, its other names
+    inputs: what each input is called in it, another name where a parameter has its own
     program: what torch captured and the model was translated from, if it is known
     """
 
     model: onnx.ModelProto
     parameters: list[str]
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     program: torch.export.ExportedProgram | None = None
 
 
 def for_tracing(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of `model` in eval mode and `dtype`, every parameter with a gradient. The user's model is not touched."""
-    model = _copied(model).to(dtype).eval()
+    model = in_precision(_copied(module_inside(model)), dtype).eval()
+    run_eagerly(model)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     if dtype == torch.float64:
@@ -85,6 +90,11 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     Raises ModelError when torch cannot export the model.
     """
     _refuse_projections(model)
+    with _as_model_error():
+        return _export(model, inputs, dynamic)
+
+
+def _export(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Exported:
     program = _export_program(model, inputs, dynamic)
     model_ir = program.model
     _fix_sizes(model_ir, program.exported_program.range_constraints)
@@ -93,7 +103,8 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     keep_digits(model_ir)
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
-    return Exported(exported, parameters, aliases, program.exported_program)
+    used = [name for name in parameters if name in model_ir.graph.initializers]
+    return Exported(exported, used, aliases, names_in_export(model, inputs), program.exported_program)
 
 
 def check_scalar(output: object) -> Tensor:
@@ -114,21 +125,31 @@ def check_scalar(output: object) -> Tensor:
 
 def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Any:
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
+    names = names_in_export(model, inputs)
+    inputs = {names[name]: x for name, x in inputs.items()}
     shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
-    try:
-        with quiet():
+    with quiet():
+        with called_by(model, names):
             program = _captured(model, inputs, shapes)
-            keep_gradient_operators(program)
-            keep_kinks(program)
-            with numbers_as_wide_as(model):
-                return torch.onnx.export(
-                    program,
-                    dynamo=True,
-                    optimize=False,
-                    opset_version=OPSET,
-                    verbose=False,
-                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS},
-                )
+        keep_gradient_operators(program)
+        keep_kinks(program)
+        with numbers_as_wide_as(model), own_decompositions():
+            return torch.onnx.export(
+                program,
+                dynamo=True,
+                optimize=False,
+                opset_version=OPSET,
+                verbose=False,
+                custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS, **LOSSES},
+            )
+
+
+@contextmanager
+def _as_model_error() -> Iterator[None]:
+    try:
+        yield
+    except ModelError:
+        raise
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
         advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
@@ -187,6 +208,8 @@ def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], d
     """
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
+        if not parameter.is_floating_point():
+            continue  # the codes of a quantised weight
         names.setdefault(id(parameter), []).append(name)
     initializers = dict(model_ir.graph.initializers)
     kept: list[str] = []

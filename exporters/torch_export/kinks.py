@@ -386,3 +386,9 @@ TRANSLATIONS: dict[Any, Any] = {
     torch.ops.gradtrace.multi_margin_loss.default: _multi_margin_loss,
     aten.multilabel_margin_loss.default: _multilabel_margin_loss,
 }
+
+# how torch runs the operators of ours where a captured program is run by itself
+EAGER: dict[Any, Callable[..., Any]] = {
+    torch.ops.gradtrace.clamp.default: torch.clamp,
+    torch.ops.gradtrace.multi_margin_loss.default: aten.multi_margin_loss.default,
+}

@@ -16,6 +16,8 @@ from onnxscript import opset20
 from onnxscript.function_libs.torch_lib.ops import core
 from torch import Tensor
 
+from .packed import OneInEachStep, one_sentence_unpacked
+
 op: Any = opset20  # its operators also take Python numbers and lists, which their annotations do not say
 _NAMES = ("rnn_tanh", "rnn_relu", "gru", "lstm")
 _VF: Any = torch._VF
@@ -84,12 +86,13 @@ _OPERATORS = {name: _define_lstm() if name == "lstm" else _define(name) for name
 
 @contextmanager
 def recurrent_layers_whole() -> Iterator[None]:
-    """While active, recurrent layers on plain tensors run as the custom operators."""
+    """While active, recurrent layers on plain tensors, and on one packed sentence, run as the custom operators."""
     originals = {name: getattr(_VF, name) for name in _NAMES}
     for name, original in originals.items():
         setattr(_VF, name, _whole(_OPERATORS[name], original))
     try:
-        yield
+        with one_sentence_unpacked():
+            yield
     finally:
         for name, original in originals.items():
             setattr(_VF, name, original)
@@ -97,8 +100,11 @@ def recurrent_layers_whole() -> Iterator[None]:
 
 def _whole(operator: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
-        batch_sizes_given = isinstance(arguments[3], (list, tuple))  # a packed sequence: torch's own business
-        if batch_sizes_given:
+        if isinstance(arguments[1], OneInEachStep):
+            x, _, hx, params, *settings = arguments
+            output, *last = call(x.unsqueeze(1), hx, params, *settings, False)
+            return output.squeeze(1), *last
+        if isinstance(arguments[3], (list, tuple)):  # a packed sequence of torch's own
             return original(*arguments)
         x, hx, params, *settings = arguments
         return operator(x, list(hx) if isinstance(hx, tuple) else hx, params, *settings)

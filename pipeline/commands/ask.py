@@ -5,13 +5,14 @@ but for `trace --model`, which records a sample again.
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import add
+from . import add, open_to_ask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,9 @@ StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A graph store:
 Formatted = Annotated[Format, typer.Option("--format", help="Format of the rows.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the rows to this file instead of stdout.")]
 Sample = Annotated[int, typer.Option("--sample", help="Number of the sample, from 0 on.")]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Stop the statement after this time; 0: let it take all it needs.")
+]
 Method = Annotated[str, typer.Option("--method", help="Which paths: a method the store was dumped with.")]
 Components = Annotated[
     Path | None,
@@ -101,11 +105,11 @@ def trace(
     Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' -k 5 --model runs/demo/model --samples
     runs/demo/model/held_out.txt
     """
-    from ...queries import StoreError, open_store
+    from ...queries import StoreError
     from ...queries.methods import BY_PRODUCT, BY_SHARE, find_method
     from ..output import print_shown
 
-    opened = open_store(store)
+    opened = open_to_ask(store)
     shown: TracedPath | Paths
     if (k, by, through or None, to, components, model, samples) == (None,) * 7:
         shown = opened.trace(parameter, sample, method)
@@ -167,20 +171,35 @@ def importance(
 
     Example: gradtrace importance runs/demo/store --components lstm_gates --groups lstm_gates
     """
-    from ...queries import open_store
     from ...queries.database.connection import read_relation
 
     columns = [column.strip() for column in by.split(",") if column.strip()]
-    relation = open_store(store).importance(columns, components=components, groups=groups, sample=sample, method=method)
+    relation = open_to_ask(store).importance(
+        columns, components=components, groups=groups, sample=sample, method=method
+    )
     rows = read_relation(relation)
     if form is Format.TABLE:
         rows = rows.select([*columns, *(_NARROW_SAMPLE if "sample" in columns else _NARROW)])
     _print(rows, form, out)
 
 
+_HEADROOM = 1.5  # bytes that the process may hold, for each that DuckDB counts
+
+
+def _limited(store: Store, timeout: float) -> AbstractContextManager[None]:
+    """No statement takes longer, or more memory, than it may, whatever it is made of."""
+    from ...queries.database.connection import TIMED_OUT, check_timeout, memory_limit
+    from ..limits import limited
+
+    check_timeout(timeout)
+    memory = int(_HEADROOM * memory_limit(store.connection))
+    return limited(timeout, memory, TIMED_OUT, store.remove_spilled)
+
+
 def sql(
     store: StorePath,
     text: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; - reads it from stdin.")],
+    timeout: Timeout = 300.0,
     form: Formatted = Format.TABLE,
     out: Out = None,
 ) -> None:
@@ -193,9 +212,10 @@ def sql(
 
     Example: gradtrace sql runs/demo/store "select column_name, comment from duckdb_columns() where table_name='nodes'"
     """
-    from ...queries import open_store
-
-    _print(open_store(store).rows(sys.stdin.read() if text == "-" else text), form, out)
+    opened, asked = open_to_ask(store), sys.stdin.read() if text == "-" else text
+    with _limited(opened, timeout):
+        rows = opened.rows(asked, timeout=timeout)
+    _print(rows, form, out)
 
 
 def query(
@@ -204,6 +224,7 @@ def query(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the query.")
     ] = None,
+    timeout: Timeout = 300.0,
     form: Formatted = Format.TABLE,
     out: Out = None,
 ) -> None:
@@ -213,16 +234,19 @@ def query(
 
     Example: gradtrace query runs/demo/store token_importance -p sample=3
     """
-    from ...queries import StoreError, open_store
+    from ...queries import StoreError
     from ...queries.database.connection import read_relation
 
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for given in parameter or []:
         key, equals, value = given.partition("=")
         if not equals:
             raise StoreError(f"got -p {given!r}, wanted NAME=VALUE, as in -p sample=0.")
         values[key.strip()] = value
-    _print(read_relation(open_store(store).query(name, **values)), form, out)
+    opened = open_to_ask(store)
+    with _limited(opened, timeout):
+        rows = read_relation(opened.query(name, timeout, **values))
+    _print(rows, form, out)
 
 
 def _signature(query: Any) -> str:
@@ -261,11 +285,10 @@ def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> N
 
     Example: gradtrace info runs/demo/store
     """
-    from ...queries import open_store
     from ...queries.show.cells import cell
     from ..output import text_table
 
-    facts = open_store(store).info()
+    facts = open_to_ask(store).info()
     _print(text_table({"name": list(facts), "value": [cell(value) for value in facts.values()]}), form, out)
 
 
@@ -276,10 +299,9 @@ def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) ->
 
     Example: gradtrace verify runs/demo/store
     """
-    from ...queries import open_store
     from ..output import text_table
 
-    checks = open_store(store, check=False).verify()
+    checks = open_to_ask(store, check=False).verify()
     names = [check.name for check in checks]
     verdicts = ["ok" if check.ok else "FAILED" for check in checks]
     _print(text_table({"result": verdicts, "check": names, "detail": [check.detail for check in checks]}), form, out)

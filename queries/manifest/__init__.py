@@ -1,5 +1,6 @@
 """A store's manifest: what it says and may say, the files it lists, and whether these are what was written."""
 
+from .fields import SOURCE
 from .files import StoredFiles, check_files, check_sums, file_sum, listed_file
 from .manifest import (
     FORMAT_VERSION,
@@ -9,6 +10,7 @@ from .manifest import (
     Manifest,
     Shard,
     StoredFile,
+    check_name,
     read_manifest,
     replace_file,
     sealed,
@@ -19,12 +21,14 @@ __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
     "MODEL",
+    "SOURCE",
     "ListedFile",
     "Manifest",
     "Shard",
     "StoredFile",
     "StoredFiles",
     "check_files",
+    "check_name",
     "check_sums",
     "file_sum",
     "listed_file",

@@ -104,7 +104,7 @@ def write_study(store: Path, n_samples: int, seed: int = 0) -> Path:
         pq.write_table(rows, store / path, compression="zstd")
         return StoredFile(**asdict(listed_file(store, store / path)), rows=rows.num_rows)
 
-    settings = {"detail": "parameters", "dtype": "float32", "keep": 2, "methods": ["greedy"], "shard_size": SHARD}
+    settings = {"detail": "parameters", "dtype": "float32", "keep": 2, "methods": ["greedy"]}
     manifest = Manifest(
         tool_version="0",
         model={"name": "made up", "fingerprint": "0"},

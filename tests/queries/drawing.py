@@ -333,7 +333,6 @@ def write_store(
         "dtype": dtype,
         "keep": keep,
         "methods": list(methods),
-        "shard_size": shard_size,
         "parameter_vertices": parameter_vertices,
     }
     manifest = Manifest(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -13,6 +14,8 @@ from ....exporters.models import SampleError
 
 IGNORED = -100  # the label of a position that is no prediction
 
+# types of model that make the masks of whole texts themselves, but not while they are exported
+_WANT_MASKS = ("longt5", "switch_transformers")
 # how configurations call the number of positions
 _LIMITS = (
     "max_position_embeddings",
@@ -33,25 +36,31 @@ def give_loss_of_target(model: Any) -> None:
 
 
 def _give(model: Any, loss: Callable[..., Tensor]) -> None:
-    model.config.return_dict = True
     model.forward = MethodType(loss, model)
 
 
 def _loss_of_tokens(self: Any, input_ids: Tensor, labels: Tensor) -> Tensor:
-    return _cross_entropy(_logits(self, input_ids=input_ids), labels)
+    return _cross_entropy(logits_of(self, input_ids=input_ids), labels)
 
 
 def _loss_of_target(self: Any, input_ids: Tensor, decoder_input_ids: Tensor, labels: Tensor) -> Tensor:
-    return _cross_entropy(_logits(self, input_ids=input_ids, decoder_input_ids=decoder_input_ids), labels)
+    return _cross_entropy(logits_of(self, input_ids=input_ids, decoder_input_ids=decoder_input_ids), labels)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-def _logits(model: Any, **inputs: Tensor) -> Tensor:
-    """1 x T x V. Raises SampleError for a text that is longer than the model's positions."""
+def logits_of(model: Any, **inputs: Tensor) -> Tensor:
+    """By the forward of the model's class: 1 x T x V.
+
+    Raises SampleError for a text that is longer than the model's positions.
+    """
     caching = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
+    if getattr(model.config, "model_type", None) in _WANT_MASKS:
+        masks = {"input_ids": "attention_mask", "decoder_input_ids": "decoder_attention_mask"}
+        inputs |= {masks[name]: torch.ones_like(text) for name, text in inputs.items()}
+    model.config.return_dict = True
     try:
         logits: Tensor = type(model).forward(model, **inputs, **caching).logits
     except (IndexError, RuntimeError) as error:

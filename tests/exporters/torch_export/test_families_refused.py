@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from gradtrace.exporters.models import ModelError, SampleError
 from gradtrace.exporters.recording.traced_model import TorchModel
@@ -83,22 +82,6 @@ def test_an_element_written_twice() -> None:
         TorchModel(WrittenTwice(), torch.float32).record({"x": X, "labels": LABELS})
 
 
-class SoftTargets(Smoothed):
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        targets = F.one_hot(labels.flatten(), 3).to(x.dtype)
-        return F.cross_entropy(self.layer(x).flatten(0, 1), targets)
-
-
-class Packed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.LSTM(6, 3, batch_first=True)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        packed = pack_padded_sequence(x, torch.tensor([4]), batch_first=True)
-        return self.layer(packed)[1][0].sum() + 0 * labels.sum()
-
-
 class Projected(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -124,8 +107,6 @@ class Masked(nn.Module):
 @pytest.mark.parametrize(
     ("model", "advice"),
     [
-        (SoftTargets, "log_softmax"),
-        (Packed, "one sentence at a time"),
         (Projected, "proj_size"),
         (Masked, "is_causal"),
     ],

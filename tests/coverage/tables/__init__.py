@@ -1,0 +1,1 @@
+"""The functions, modules, losses and methods of torch that are tried, by kind."""
