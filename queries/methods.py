@@ -37,7 +37,11 @@ class Method:
 
     @property
     def nothing(self) -> float:
-        """The score of an edge that carries nothing. A vertex whose best edge has it is dead."""
+        """The score of an edge that carries nothing. A vertex whose best edge has it is dead.
+
+        An edge carries nothing where its contribution, in the store's dtype, is 0; by logarithms of derivatives alone,
+        which never vanish by rounding, where their product is 0.
+        """
         return -inf if self.logarithms else 0.0
 
 

@@ -24,6 +24,7 @@ from .sweep import sweep
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 
+_FANS = 40  # log2 of more edges than a vertex has
 _TRUSTED = 2.0**-400  # a smaller sum of scaled products may have lost terms to underflow
 
 
@@ -56,7 +57,22 @@ def contribution_spread(recording: Recording) -> Spread:
         score = np.log2(np.abs(recording.gradients, dtype=np.float64))
     found = _nothing(recording)
     sweep(slots_in_reverse(recording.tape), _Combine(recording, found, score, np.zeros(recording.n_vertices)))
+    _leave_out_dead(recording, found)
     return found
+
+
+def _leave_out_dead(recording: Recording, found: Spread) -> None:
+    """A vertex whose contributions are all 0 in the recording's dtype is dead, as every method and the store see it.
+
+    Logarithms know of sums that are smaller than any number of the dtype.
+    """
+    least = float(np.log2(np.finfo(recording.gradients.dtype).smallest_subnormal, dtype=np.float64))
+    doubtful = np.isfinite(found.log2_sum) & (found.log2_sum < least + _FANS)
+    if doubtful.any():
+        visitor = _Alive(recording, doubtful)
+        sweep(slots_in_reverse(recording.tape), visitor)
+        dead = doubtful & ~visitor.alive
+        found.log2_sum[dead], found.entropy[dead] = -np.inf, 0.0
 
 
 def path_statistics(recording: Recording) -> PathStatistics:
@@ -116,6 +132,28 @@ class _Combine:
 
     def _combine(self, vertex: Ints, log2_sum: Floats, entropy: Floats) -> None:
         self._kernels.combine_at(self._found.log2_sum, self._found.entropy, vertex, log2_sum, entropy)
+
+
+class _Alive:
+    """Which of the doubtful vertices have a contribution other than 0: V."""
+
+    def __init__(self, recording: Recording, doubtful: NDArray[np.bool_]) -> None:
+        self._gradients, self._doubtful = recording.gradients, np.append(doubtful, False)  # the last: constants
+        self.alive = np.zeros(recording.n_vertices, np.bool_)
+
+    def begin(self, call: Call) -> None:
+        self._gradient = self._gradients[call.outputs]
+
+    def pairs(self, edges: DiagonalEdges) -> None:
+        carries = (self._gradient[edges.target] * edges.derivative != 0) & self._doubtful[edges.vertex]
+        self.alive[edges.vertex[carries]] = True
+
+    def matrix(self, matrix: Matrix) -> None:
+        rows = self._doubtful[matrix.vertex]
+        gradient, derivative = matrix.scores(self._gradient), matrix.derivatives()  # Z x X, Z x Y
+        for x in np.flatnonzero(rows.any(axis=1)):
+            carries = (gradient[:, x, None] * derivative != 0).any(axis=0) & rows[x]
+            self.alive[matrix.vertex[x][carries]] = True
 
 
 class _Extremes:

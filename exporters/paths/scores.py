@@ -92,7 +92,8 @@ class Probabilities:
 
     def finish(self, rank: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
-            return np.where(np.isneginf(rank), rank, rank - self._log2_sum[:, None])
+            log2_sum = self._log2_sum[:, None]
+            return np.where(np.isneginf(rank) | np.isneginf(log2_sum), -np.inf, rank - log2_sum)
 
 
 def _greedy(recording: Recording, spread: Spread | None) -> Scores:

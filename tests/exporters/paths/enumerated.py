@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +80,12 @@ def spread_of(terms: Sequence[Fraction]) -> Spread:
 
 @dataclass
 class Enumerated:
-    """leaving: the edges of every vertex in tie order; gradient: of every vertex."""
+    """leaving: the edges of every vertex in tie order; gradient: of every vertex, in a dtype."""
 
     leaving: list[list[Edge]]
     gradient: list[float]
     loss: int
+    dtype: type[np.floating[Any]] = np.float64
 
     @classmethod
     def of(cls, recording: Recording) -> Enumerated:
@@ -93,7 +94,9 @@ class Enumerated:
         columns = (edges.src, edges.dst, edges.slot, edges.derivative, operator[edges.dst])
         rows = zip(*(column.tolist() for column in columns), strict=True)
         gradient = recording.gradients.tolist()
-        return cls._sorted((Edge(*row) for row in rows), gradient, recording.loss_vertex)
+        found = cls._sorted((Edge(*row) for row in rows), gradient, recording.loss_vertex)
+        found.dtype = recording.gradients.dtype.type
+        return found
 
     @classmethod
     def of_oracle(cls, graph: ScalarGraph) -> Enumerated:
@@ -130,7 +133,7 @@ class Enumerated:
         return math.prod((Fraction(edge.derivative) for edge in path), start=Fraction(1))
 
     def share(self, edge: Edge) -> Fraction:
-        """The part of the mass on its source that an edge takes."""
+        """The part of the mass on its source that an edge takes; none from a vertex that is dead in the dtype."""
         return abs(self.contribution(edge)) / self.size[edge.src] if self.size[edge.src] else Fraction(0)
 
     def probability(self, path: tuple[Edge, ...]) -> Fraction:
@@ -143,8 +146,14 @@ class Enumerated:
 
     @cached_property
     def size(self) -> list[Fraction]:
-        """The sum of every vertex's |contributions|."""
-        return [sum((abs(self.contribution(e)) for e in edges), Fraction(0)) for edges in self.leaving]
+        """The sum of every vertex's |contributions|, 0 where the dtype has none but zeros of them."""
+        return [
+            sum((abs(self.contribution(e)) for e in edges), Fraction(0)) if self._is_alive(edges) else Fraction(0)
+            for edges in self.leaving
+        ]
+
+    def _is_alive(self, edges: list[Edge]) -> bool:
+        return any(self.dtype(self.gradient[e.dst]) * self.dtype(e.derivative) != 0 for e in edges)
 
     @cached_property
     def n_paths(self) -> list[int]:
@@ -172,7 +181,7 @@ class Enumerated:
 
     def contributions(self, vertex: int) -> Spread:
         """The spread of a vertex's contributions."""
-        return spread_of([abs(self.contribution(edge)) for edge in self.leaving[vertex]])
+        return spread_of([abs(self.contribution(edge)) for edge in self.leaving[vertex] if self.size[vertex]])
 
     def expected(self, group_of: Sequence[int], component_of: Sequence[int]) -> Expected:
         """Soft traces by looking at every path of every parameter, one per entry of group_of."""
