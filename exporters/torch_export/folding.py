@@ -26,8 +26,10 @@ from onnxscript.rewriter.rules.common import (
     _remove_optional_bias,
 )
 
+from ...queries.errors import first_line
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
+from ..models import ModelError
 from ..operators.registry import COMPOSITES, PRIMITIVES
 from .quiet import quiet
 from .scalars import widen_numbers
@@ -76,7 +78,10 @@ _RULES = (
 
 
 def fold(model: ir.Model) -> None:
-    """Fold shape arithmetic and drop what is not used, without touching the initializers."""
+    """Fold shape arithmetic and drop what is not used, without touching the initializers.
+
+    Raises ModelError when onnxscript fails at it.
+    """
     graph = model.graph
     n_inputs = len(graph.inputs)
     hidden = list(graph.initializers.values())
@@ -87,11 +92,14 @@ def fold(model: ir.Model) -> None:
         value.const_value = None  # a rewriting rule drops biases that it sees to be zero
     passes.InlinePass()(model)
     widen_numbers(model)
-    with quiet():
-        for _ in range(2):
-            fold_constants(model, onnx_shape_inference=True, should_fold=_should_fold)
-            rewriter.RewritePass(_RULES)(model)
-            passes.RemoveUnusedNodesPass()(model)
+    try:
+        with quiet():
+            for _ in range(2):
+                fold_constants(model, onnx_shape_inference=True, should_fold=_should_fold)
+                rewriter.RewritePass(_RULES)(model)
+                passes.RemoveUnusedNodesPass()(model)
+    except Exception as error:  # a size that is not known yet, such as that of chunks
+        raise ModelError(f"the exported graph cannot be folded by onnxscript: {first_line(error)}") from error
     del graph.inputs[n_inputs:]
     for value, tensor in zip(hidden, tensors, strict=True):
         value.const_value = tensor

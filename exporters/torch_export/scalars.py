@@ -19,6 +19,7 @@ from torch import nn
 from torch.onnx._internal.exporter import _building
 
 from ..onnx_graph.values import as_written, exact_key
+from .precision import as_default
 
 op: Any = opset20
 
@@ -37,10 +38,12 @@ TRANSLATIONS: dict[Any, Any] = {torch.ops.aten.scalar_tensor.default: _scalar_te
 
 @contextmanager
 def numbers_as_wide_as(model: nn.Module) -> Iterator[None]:
-    """While active, numbers that a translation leaves without a type are float64 if the model is."""
+    """While active, numbers and tensors without a type are float64 if the model is, as they were in its forward."""
     building: Any = _building
     original = building._get_or_create_constant
-    wide = any(parameter.dtype == torch.float64 for parameter in model.parameters())
+    if not any(parameter.dtype == torch.float64 for parameter in model.parameters()):
+        yield
+        return
 
     def make(known: Any, number: Any, dtype: ir.DataType, opset: Any) -> Any:
         parts = number if isinstance(number, list | tuple) else [number]
@@ -48,10 +51,10 @@ def numbers_as_wide_as(model: nn.Module) -> Iterator[None]:
             dtype = ir.DataType.DOUBLE
         return original(known, number, dtype, opset)
 
-    if wide:
-        building._get_or_create_constant = make
+    building._get_or_create_constant = make
     try:
-        yield
+        with as_default(torch.float64):
+            yield
     finally:
         building._get_or_create_constant = original
 

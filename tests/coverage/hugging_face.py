@@ -266,7 +266,7 @@ FAMILIES = [
     Family("RoFormer", "RoFormerForMaskedLM", {**ENCODER, "embedding_size": 16}),
     Family("RemBERT", "RemBertForMaskedLM", {**ENCODER, "input_embedding_size": 8, "output_embedding_size": 8}),
     Family("ESM", "EsmForMaskedLM", {**ENCODER, "mask_token_id": 4, "position_embedding_type": "rotary"}),
-    Family("Nystromformer", "NystromformerForMaskedLM", {**ENCODER, "num_landmarks": 4, "segment_means_seq_len": 16}),
+    Family("Nystromformer", "NystromformerForMaskedLM", {**ENCODER, "num_landmarks": 4, "segment_means_seq_len": 4}),
     # sequence to sequence
     Family("T5", "T5ForConditionalGeneration", T5),
     Family(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -13,6 +14,8 @@ from ....exporters.models import SampleError
 
 IGNORED = -100  # the label of a position that is no prediction
 
+# types of model that make the masks of whole texts themselves, but not while they are exported
+_WANT_MASKS = ("longt5", "switch_transformers")
 # how configurations call the number of positions
 _LIMITS = (
     "max_position_embeddings",
@@ -54,6 +57,9 @@ def logits_of(model: Any, **inputs: Tensor) -> Tensor:
     Raises SampleError for a text that is longer than the model's positions.
     """
     caching = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
+    if getattr(model.config, "model_type", None) in _WANT_MASKS:
+        masks = {"input_ids": "attention_mask", "decoder_input_ids": "decoder_attention_mask"}
+        inputs |= {masks[name]: torch.ones_like(text) for name, text in inputs.items()}
     model.config.return_dict = True
     try:
         logits: Tensor = type(model).forward(model, **inputs, **caching).logits

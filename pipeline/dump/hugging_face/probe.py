@@ -48,7 +48,8 @@ def probe(model: Any) -> Probed:
     embedding = model.get_input_embeddings()
     with _failures_told(model), _embedded(embedding) as embedded:
         logits = logits_of(model, input_ids=_tokens(model, _LENGTH))
-    return Probed(_rows(embedding), logits.shape[-1], not _reaches_back(logits, embedded))
+        is_causal = not _reaches_back(logits, embedded)
+    return Probed(_rows(embedding), logits.shape[-1], is_causal)
 
 
 def probe_pair(model: Any) -> ProbedPair:
@@ -60,13 +61,14 @@ def probe_pair(model: Any) -> ProbedPair:
         read = _shifted(model, source, labels)
         with _embedded(embedding) as embedded:
             logits = logits_of(model, input_ids=source, decoder_input_ids=read)
+            is_causal = not _reaches_back(logits, embedded)
     start, *others = read[0].tolist()
     if others != labels[0, :-1].tolist():
         raise ModelError(
             f"{type(model).__name__} does not shift its labels by one for its decoder, as models of sequences do; "
             "write file.py:factory with a loss of your own"
         )
-    target = Probed(_rows(embedding), logits.shape[-1], not _reaches_back(logits, embedded))
+    target = Probed(_rows(embedding), logits.shape[-1], is_causal)
     return ProbedPair(_rows(model.get_input_embeddings()), target, None if start == int(labels[0, -1]) else start)
 
 
@@ -115,11 +117,11 @@ def _failures_told(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _embedded(embedding: nn.Module) -> Iterator[list[Tensor]]:
-    """While active, the embeddings of texts of _LENGTH tokens are leaves, added to the list yielded."""
+    """While active, embeddings of texts of _LENGTH tokens, or padded to more, are leaves, added to the list yielded."""
     leaves: list[Tensor] = []
 
     def look(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        if _LENGTH not in arguments[0].shape:
+        if arguments[0].numel() < _LENGTH:
             return None
         leaves.append(output.detach().requires_grad_())
         return leaves[-1].clone()  # CTRL scales it in place
@@ -137,7 +139,7 @@ def _reaches_back(logits: Tensor, embedded: list[Tensor]) -> bool:
     earlier = (logits[:, :_CUT] * weights).sum()
     for leaf, gradient in zip(embedded, torch.autograd.grad(earlier, embedded, allow_unused=True), strict=True):
         if gradient is not None:
-            axis = list(leaf.shape).index(_LENGTH)  # XLNet has the batch behind it
-            if bool((gradient.narrow(axis, _CUT, _LENGTH - _CUT).abs() > 0).any()):
+            by_token = gradient.reshape(-1, leaf.shape[-1])  # XLNet has the batch behind the tokens
+            if bool((by_token[_CUT:].abs() > 0).any()):
                 return True
     return False
