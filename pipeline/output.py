@@ -14,8 +14,8 @@ from typing import IO, Literal
 import pyarrow as pa
 
 from ..queries.errors import StoreError
-from ..queries.show.cells import columns_of
-from ..queries.show.files import write_csv, write_json
+from ..queries.show.cells import escaped_lines
+from ..queries.show.files import columns_of, parquet_rows, write_csv, write_json
 from ..queries.show.shown import Shown
 from ..queries.show.text import plain_lines, print_on_terminal
 
@@ -52,7 +52,10 @@ def _written(write: Callable[[pa.Table, Path], None]) -> Callable[[pa.Table, IO[
             path = Path(folder) / "rows"
             write(rows, path)
             with path.open(encoding="utf-8", newline="") as written:
-                shutil.copyfileobj(written, file)
+                if file.isatty():
+                    file.writelines(map(escaped_lines, written))
+                else:
+                    shutil.copyfileobj(written, file)
 
     return copy
 
@@ -60,6 +63,7 @@ def _written(write: Callable[[pa.Table, Path], None]) -> Callable[[pa.Table, IO[
 def _write_parquet(rows: pa.Table, out: Path | None) -> None:
     import pyarrow.parquet as pq
 
+    rows = parquet_rows(rows)
     if out is not None:
         pq.write_table(rows, out)
     elif sys.stdout.isatty():

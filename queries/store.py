@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,10 @@ class Store(StoreReader):
         from .paths.best_paths import best_path
         from .paths.trace import trace
 
-        return (
+        found = (
             best_path(self, parameter, sample, method, through) if through else trace(self, parameter, sample, method)
         )
+        return replace(found, unfinished=self.manifest.unfinished)
 
     def k_best(
         self,
@@ -75,7 +77,8 @@ class Store(StoreReader):
         """The `k` best paths from a vertex, to the loss or another vertex; see `queries.paths.best_paths`."""
         from .paths.best_paths import best_paths
 
-        return best_paths(self, start, sample, k, by, through=through, to=to, components=components, more=more)
+        found = best_paths(self, start, sample, k, by, through=through, to=to, components=components, more=more)
+        return replace(found, unfinished=self.manifest.unfinished)
 
     def importance(
         self,
@@ -117,9 +120,11 @@ class Store(StoreReader):
         """Differences to another store, or between 'condition=singular,plural'; see `queries.importance.comparison`."""
         from .importance.comparison import compare
 
-        return compare(
+        found = compare(
             self, other, between, by=by, measure=measure, method=method, components=components, groups=groups
         )
+        sides = dict.fromkeys((self, other or self))
+        return replace(found, unfinished="; ".join(filter(None, (side.manifest.unfinished for side in sides))))
 
     def path_statistics(self, start: str | int, sample: int = 0) -> PathStatistics:
         """How many paths lead from a vertex to the loss, and how their products are spread."""

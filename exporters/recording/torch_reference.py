@@ -93,11 +93,21 @@ class TorchReference:
                 "have one loss: leave such parts out in eval mode."
             )
 
+    def _check_parameters(self, versions: Mapping[str, int]) -> None:
+        for name, parameter in self.module.named_parameters():
+            if parameter._version != versions[name]:
+                raise ModelError(
+                    f"the model's forward changes its parameter {name} in place, as an embedding with max_norm does. "
+                    "Leave that out for tracing."
+                )
+
     @contextmanager
     def _kept_buffers(self) -> Iterator[None]:
         versions = {name: buffer._version for name, (buffer, _) in self._buffers.items()}
+        of_parameters = {name: parameter._version for name, parameter in self.module.named_parameters()}
         try:
             yield
+            self._check_parameters(of_parameters)
         finally:
             for name, (buffer, numbers) in self._buffers.items():
                 owner, _, own = name.rpartition(".")

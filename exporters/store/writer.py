@@ -27,6 +27,7 @@ from ...queries.manifest import (
     Shard,
     StoredFile,
     check_files,
+    check_name,
     check_sums,
     listed_file,
     read_manifest,
@@ -58,6 +59,7 @@ class StoreWriter:
         self.manifest = wanted
 
     def __enter__(self) -> StoreWriter:
+        check_name(self.folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(f"{self.folder} is a file; a folder is wanted. Choose another one for the store.")
         began = (self.folder / MANIFEST).exists()

@@ -18,8 +18,6 @@ from torch.overrides import TorchFunctionMode
 
 from ..models import ModelError
 
-# what torch itself puts into the graph: its recomputation, and the places of hooks on modules, which are watched
-_OF_TORCH = ("CheckpointFunctionBackward", "BackwardHookFunctionBackward")
 Hook = Callable[..., Any]
 
 
@@ -114,8 +112,12 @@ def _custom_functions(output: Tensor) -> Iterator[str]:
         if node in seen:
             continue
         seen.add(node)
-        if isinstance(node, BackwardCFunction) and type(node).__name__ not in _OF_TORCH:
-            yield type(node).__name__.removesuffix("Backward")
+        if isinstance(node, BackwardCFunction):
+            function: Any = type(node)._forward_cls  # type: ignore[attr-defined]
+            if not function.__module__.startswith(
+                "torch."
+            ):  # torch's own: control flow, the places of hooks on modules
+                yield function.__qualname__
         waiting.extend(before for before, _ in node.next_functions)
 
 

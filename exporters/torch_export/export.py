@@ -7,7 +7,8 @@ does well, folding shape arithmetic away, runs afterwards with the initializers 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +90,11 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     Raises ModelError when torch cannot export the model.
     """
     _refuse_projections(model)
+    with _as_model_error():
+        return _export(model, inputs, dynamic)
+
+
+def _export(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Exported:
     program = _export_program(model, inputs, dynamic)
     model_ir = program.model
     _fix_sizes(model_ir, program.exported_program.range_constraints)
@@ -122,21 +128,28 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
     names = names_in_export(model, inputs)
     inputs = {names[name]: x for name, x in inputs.items()}
     shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
+    with quiet():
+        with called_by(model, names):
+            program = _captured(model, inputs, shapes)
+        keep_gradient_operators(program)
+        keep_kinks(program)
+        with numbers_as_wide_as(model), own_decompositions():
+            return torch.onnx.export(
+                program,
+                dynamo=True,
+                optimize=False,
+                opset_version=OPSET,
+                verbose=False,
+                custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS, **LOSSES},
+            )
+
+
+@contextmanager
+def _as_model_error() -> Iterator[None]:
     try:
-        with quiet():
-            with called_by(model, names):
-                program = _captured(model, inputs, shapes)
-            keep_gradient_operators(program)
-            keep_kinks(program)
-            with numbers_as_wide_as(model), own_decompositions():
-                return torch.onnx.export(
-                    program,
-                    dynamo=True,
-                    optimize=False,
-                    opset_version=OPSET,
-                    verbose=False,
-                    custom_translation_table={**RECURRENT, **SCALARS, **GRADIENTS, **KINKS, **LOSSES},
-                )
+        yield
+    except ModelError:
+        raise
     except Exception as error:  # the exporter raises many types, each with pages of text
         reason = _reason(error)
         advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")

@@ -19,12 +19,18 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 from torch.overrides import TorchFunctionMode
 
-from .. import operators as _primitives  # noqa: F401  registers them
-from ..operators.registry import DOMAIN, PRIMITIVES, SCALE_GRADIENT, STOP_GRADIENT
+from ..models import ModelError
+from ..operators.registry import DOMAIN, SCALE_GRADIENT, STOP_GRADIENT
 
 aten: Any = torch.ops.aten
 _DATA_OF: Any = Tensor.data.__get__  # type: ignore[attr-defined]
 _VERSION = 1
+_BAGS = (
+    aten.embedding_bag.default,
+    aten.embedding_bag.padding_idx,
+    aten._embedding_bag.default,
+    aten._embedding_bag_forward_only.default,
+)
 _DETACHES = (aten.detach.default, aten.detach_.default, aten.detach_copy.default)
 
 
@@ -50,6 +56,13 @@ def _(x: Tensor, factor: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+def _hold_factor(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    del output
+    ctx.save_for_backward(inputs[1])
+
+
+_stop_gradient.register_autograd(lambda _, gradient: torch.zeros_like(gradient))
+_scale_gradient.register_autograd(lambda ctx, g: (g * ctx.saved_tensors[0], None), setup_context=_hold_factor)
 _STOP: Any = torch.ops.gradtrace.stop_gradient.default
 _SCALE: Any = torch.ops.gradtrace.scale_gradient.default
 
@@ -134,6 +147,11 @@ def _keep_in(module: fx.GraphModule, constants: set[str]) -> None:
                 _behind(graph, taken, lambda x: graph.call_function(_STOP, (x,)))
         elif node.target is aten.embedding.default:
             _keep_of_embedding(graph, node)
+        elif node.target in _BAGS and _argument(node, "scale_grad_by_freq", 3):
+            raise ModelError(
+                "embedding_bag with scale_grad_by_freq cannot be kept by the export. Write embedding(...).sum(1), for "
+                "which it can, or leave it out."
+            )
 
 
 def _switches_gradients_off(node: fx.Node) -> bool:
@@ -145,11 +163,15 @@ def _is_floating(node: fx.Node) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
+def _argument(node: fx.Node, name: str, place: int) -> Any:
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name)
+
+
 def _keep_of_embedding(graph: fx.Graph, node: fx.Node) -> None:
     """torch leaves the gradient of the token `padding_idx` out, and divides by how often a token comes if asked to."""
     index = node.args[1]
-    padding = node.args[2] if len(node.args) > 2 else node.kwargs.get("padding_idx", -1)
-    by_frequency = node.args[3] if len(node.args) > 3 else node.kwargs.get("scale_grad_by_freq", False)
+    padding = _argument(node, "padding_idx", 2)
+    by_frequency = _argument(node, "scale_grad_by_freq", 3)
 
     def call(target: Any, *args: Any) -> fx.Node:
         return graph.call_function(target, args)
@@ -186,12 +208,6 @@ def _behind(graph: fx.Graph, node: fx.Node, make: Callable[[fx.Node], fx.Node]) 
     for reader in readers:
         reader.replace_input_with(node, last)
 
-
-# how torch runs the two where a captured program is run by itself
-EAGER: dict[Any, Callable[..., Tensor]] = {
-    _STOP: lambda x: x.detach(),
-    _SCALE: PRIMITIVES[f"{DOMAIN}.{SCALE_GRADIENT}"].compute,
-}
 
 # In ONNX
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_FLOATS = (torch.float32, torch.float64)  # whoever asks for half of that means its rounding
 _MADE = (torch.empty, torch.eye, torch.linspace, torch.logspace, torch.ones, torch.rand, torch.randn, torch.zeros)
-_CASTS = (Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16)
+_CASTS = (Tensor.float, Tensor.double)
 _OF_NUMBERS = (torch.tensor, torch.as_tensor, torch.full)
 
 
@@ -29,7 +29,7 @@ def as_default(dtype: torch.dtype) -> Iterator[None]:
 
 
 class InPrecision(TorchFunctionMode):
-    """While active, whoever asks torch for a floating-point type gets `dtype`.
+    """While active, whoever asks torch for float32 or float64 gets `dtype`.
 
     The norms and softmaxes of transformers, for one, call `x.to(torch.float32)`.
     """

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ...queries import Store
+
+
+def open_to_ask(path: Path, *, check: bool = True) -> Store:
+    """Open a store for a command to ask, and say on stderr that it is unfinished where it is."""
+    from ...queries import open_store
+
+    store = open_store(path, check=check)
+    if store.manifest.unfinished:
+        typer.echo(store.manifest.unfinished, err=True)
+    return store
 
 
 def add(app: typer.Typer, commands: Iterable[Callable[..., Any]]) -> None:

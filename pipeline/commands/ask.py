@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import add
+from . import add, open_to_ask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,11 +105,11 @@ def trace(
     Example: gradtrace trace runs/demo/store 'lstm.weight_hh_l0[3,17]' -k 5 --model runs/demo/model --samples
     runs/demo/model/held_out.txt
     """
-    from ...queries import StoreError, open_store
+    from ...queries import StoreError
     from ...queries.methods import BY_PRODUCT, BY_SHARE, find_method
     from ..output import print_shown
 
-    opened = open_store(store)
+    opened = open_to_ask(store)
     shown: TracedPath | Paths
     if (k, by, through or None, to, components, model, samples) == (None,) * 7:
         shown = opened.trace(parameter, sample, method)
@@ -171,11 +171,12 @@ def importance(
 
     Example: gradtrace importance runs/demo/store --components lstm_gates --groups lstm_gates
     """
-    from ...queries import open_store
     from ...queries.database.connection import read_relation
 
     columns = [column.strip() for column in by.split(",") if column.strip()]
-    relation = open_store(store).importance(columns, components=components, groups=groups, sample=sample, method=method)
+    relation = open_to_ask(store).importance(
+        columns, components=components, groups=groups, sample=sample, method=method
+    )
     rows = read_relation(relation)
     if form is Format.TABLE:
         rows = rows.select([*columns, *(_NARROW_SAMPLE if "sample" in columns else _NARROW)])
@@ -211,9 +212,7 @@ def sql(
 
     Example: gradtrace sql runs/demo/store "select column_name, comment from duckdb_columns() where table_name='nodes'"
     """
-    from ...queries import open_store
-
-    opened, asked = open_store(store), sys.stdin.read() if text == "-" else text
+    opened, asked = open_to_ask(store), sys.stdin.read() if text == "-" else text
     with _limited(opened, timeout):
         rows = opened.rows(asked, timeout=timeout)
     _print(rows, form, out)
@@ -235,7 +234,7 @@ def query(
 
     Example: gradtrace query runs/demo/store token_importance -p sample=3
     """
-    from ...queries import StoreError, open_store
+    from ...queries import StoreError
     from ...queries.database.connection import read_relation
 
     values: dict[str, Any] = {}
@@ -244,7 +243,7 @@ def query(
         if not equals:
             raise StoreError(f"got -p {given!r}, wanted NAME=VALUE, as in -p sample=0.")
         values[key.strip()] = value
-    opened = open_store(store)
+    opened = open_to_ask(store)
     with _limited(opened, timeout):
         rows = read_relation(opened.query(name, timeout, **values))
     _print(rows, form, out)
@@ -286,11 +285,10 @@ def info(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) -> N
 
     Example: gradtrace info runs/demo/store
     """
-    from ...queries import open_store
     from ...queries.show.cells import cell
     from ..output import text_table
 
-    facts = open_store(store).info()
+    facts = open_to_ask(store).info()
     _print(text_table({"name": list(facts), "value": [cell(value) for value in facts.values()]}), form, out)
 
 
@@ -301,10 +299,9 @@ def verify(store: StorePath, form: Formatted = Format.TABLE, out: Out = None) ->
 
     Example: gradtrace verify runs/demo/store
     """
-    from ...queries import open_store
     from ..output import text_table
 
-    checks = open_store(store, check=False).verify()
+    checks = open_to_ask(store, check=False).verify()
     names = [check.name for check in checks]
     verdicts = ["ok" if check.ok else "FAILED" for check in checks]
     _print(text_table({"result": verdicts, "check": names, "detail": [check.detail for check in checks]}), form, out)

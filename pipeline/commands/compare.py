@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import add
+from . import add, open_to_ask
 from .ask import Components, Format, Formatted, Groups, Method, Out, StorePath
 
 Measure = Annotated[str, typer.Option(help="A column of `importance`, such as edge_share, path_rate or mean_edges.")]
@@ -35,11 +35,10 @@ def stability(
 
     Example: gradtrace stability runs/demo/store --measure path_rate
     """
-    from ...queries import open_store
     from ...queries.database.connection import read_relation
     from ..output import print_rows
 
-    relation = open_store(store).stability(by, group, measure, method, components, groups)
+    relation = open_to_ask(store).stability(by, group, measure, method, components, groups)
     print_rows(read_relation(relation), form.value, out)
 
 
@@ -78,12 +77,11 @@ def compare(
 
     Example: gradtrace compare runs/demo/training --between checkpoint=step-000000,step-000500 --by component
     """
-    from ...queries import open_store
     from ..output import print_rows, print_shown
 
     columns = [column.strip() for column in by.split(",") if column.strip()]
-    found = open_store(store).compare(
-        None if other is None else open_store(other), between, columns, measure, method, components, groups
+    found = open_to_ask(store).compare(
+        None if other is None else open_to_ask(other), between, columns, measure, method, components, groups
     )
     if form is Format.TABLE and out is None:
         print_shown(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from ..errors import StoreError, first_line
 from ..manifest import Manifest, check_sums
 from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, table_schema
 from .macros import constants, macros
-from .quoting import identifier, identifiers, listed, pattern, quote
+from .quoting import identifier, identifiers, listed, pattern, quote, unique_names
 
 MEMORY = "50%"  # of the machine's, or of what its container may use
 TIMEOUT = 300.0  # seconds after which SQL that others write is stopped
@@ -24,6 +25,8 @@ TIMED_OUT = "the SQL was stopped: it took longer than its timeout. Give it more 
 _SHARE_OF_DISK = 2  # of the free disk, one part in this many may be used for what does not fit in memory
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+_LOST = re.compile(r"\bBIT\b|\bTIME WITH TIME ZONE\b")
 
 _SQL_TYPES = {
     pa.bool_(): "boolean",
@@ -38,8 +41,11 @@ _SQL_TYPES = {
 
 
 @contextmanager
-def duckdb_errors(what: str) -> Iterator[None]:
-    """Turn an error of DuckDB into a StoreError that starts with `what`."""
+def duckdb_errors(what: str, *, whole: bool = True) -> Iterator[None]:
+    """Turn an error of DuckDB into a StoreError that starts with `what`; not `whole`, in one line.
+
+    Whole it shows the place in the statement, which is of use to who wrote that.
+    """
     try:
         yield
     except duckdb.InterruptException as error:
@@ -51,13 +57,28 @@ def duckdb_errors(what: str) -> Iterator[None]:
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         raise StoreError(f"{what}: it takes more memory or disk than it may use ({first_line(error)}).") from error
     except duckdb.Error as error:
-        raise StoreError(f"{what}: {error}") from error
+        raise StoreError(f"{what}: {error if whole else first_line(error)}") from error
+
+
+def _as_arrow_can_hold(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Bits and times with a zone as text: Arrow has no such types, and gets other values in their place."""
+    kinds = [str(kind) for kind in relation.types]
+    if not any(_LOST.search(kind) for kind in kinds):
+        return relation
+    columns = zip(relation.columns, kinds, strict=True)
+    shown = [f"#{i}{_text_of(kind)} as {identifier(name)}" for i, (name, kind) in enumerate(columns, 1)]
+    return relation.select(", ".join(shown))
+
+
+def _text_of(kind: str) -> str:
+    return "::varchar" if _LOST.search(kind) else ""
 
 
 def read_relation(relation: duckdb.DuckDBPyRelation) -> pa.Table:
-    """The rows of a relation; errors that appear while reading raise StoreError."""
+    """The rows of a relation, their columns by unique names; errors that appear while reading raise StoreError."""
     with duckdb_errors("the SQL failed"):
-        return relation.to_arrow_table()
+        rows = _as_arrow_can_hold(relation).to_arrow_table()
+    return rows.rename_columns(unique_names(rows.column_names))
 
 
 def scan(store: Path, files: Sequence[str], table: str) -> str:
@@ -99,13 +120,14 @@ def _lock(connection: duckdb.DuckDBPyConnection, store: Path, manifest: Manifest
     settings = {
         "enable_progress_bar": "false",  # it goes to stdout, into the rows, unless it is told not to
         "memory_limit": quote(MEMORY),
+        "threads": "1",  # several would add floating-point numbers in another order each time
         "temp_directory": quote(str(spill)),
         "max_temp_directory_size": quote(f"{room >> 10} KiB"),
         "python_enable_replacements": "false",
         "autoload_known_extensions": "false",
         # a file and the pattern that means it alone; once external access is off, the list cannot be changed
         "allowed_paths": listed(dict.fromkeys(path for file in files for path in (file, pattern(file)))),
-        "allowed_configs": "['max_execution_time']",
+        "allowed_configs": "['max_execution_time', 'threads']",
         "enable_external_access": "false",
         "lock_configuration": "true",
     }
@@ -121,11 +143,16 @@ def connect(store: Path, manifest: Manifest, spill: Path) -> duckdb.DuckDBPyConn
     """
     check_sums(store, manifest, manifest.stored_files("graphs"))
     connection = duckdb.connect()
-    with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
+    with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where", whole=False):
         _lock(connection, store, manifest, spill)
-        views = [_view(store, manifest, table) for table in (*GRAPH_TABLES, *SHARD_TABLES)]
-        for statement in [*macros(of_tables=False), *views]:
+        for statement in macros(of_tables=False):
             connection.execute(statement)
+        for table in (*GRAPH_TABLES, *SHARD_TABLES):
+            try:
+                connection.execute(_view(store, manifest, table))
+            except duckdb.Error:  # it looks at the end of a file; that file is checked as a whole when it is asked
+                check_sums(store, manifest, manifest.stored_files(table))
+                raise
         ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from graphs").fetchall()
         settings = manifest.settings
         known = constants(str(settings["detail"]), settings["methods"][0], n_parameters)

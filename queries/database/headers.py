@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import takewhile
+from math import inf
+from operator import index
 from typing import Any
 
 from .. import sql
@@ -32,11 +34,23 @@ _ONE_PATH = "a method of one path"
 _PARAMETER = re.compile(r"\$?(?P<name>\w+) +(?P<type>[\w\[\]]+)(?: = (?P<default>'[^']*'|\S+))? {2,}(?P<text>.+)")
 
 
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
+def _boolean(given: object) -> bool:
+    return given if isinstance(given, bool) else {"true": True, "false": False}[str(given).lower()]
 
 
-_TYPES: dict[str, Callable[[str], Any]] = {"bigint": int, "double": float, "varchar": str, "boolean": _boolean}
+def _whole(given: Any) -> int:
+    return int(given) if isinstance(given, str) else index(given)
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError("a text is wanted")
+    return given
+
+
+_TYPES: dict[str, Callable[[Any], Any]] = {"bigint": _whole, "double": float, "varchar": _text, "boolean": _boolean}
+# Numbers of the library count or measure something: none is negative, and none is nan, which is like no number.
+_MOST = {"bigint": 2**63, "double": inf, "boolean": 2}
 
 
 @dataclass(frozen=True)
@@ -64,12 +78,13 @@ class Parameter:
         choices = self.choices
         if choices and str(given) not in choices:
             raise StoreError(f"parameter {self.name} is one of {', '.join(choices)}, got {given!r}.")
-        if not isinstance(given, str):
-            return given
         try:
-            return _TYPES[self.type](given)
-        except (ValueError, KeyError) as error:
+            value = _TYPES[self.type](given)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise StoreError(f"parameter {self.name} is a {self.type}, got {given!r}.") from error
+        if isinstance(value, int | float) and not 0 <= value < _MOST[self.type]:
+            raise StoreError(f"parameter {self.name} is a number from 0 on, got {given!r}.")
+        return value
 
 
 @dataclass(frozen=True)

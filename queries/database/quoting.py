@@ -22,6 +22,18 @@ def identifiers(names: Iterable[str]) -> str:
     return ", ".join(map(identifier, names))
 
 
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Names of columns, each once whatever its case: what stands there again gets a number, `node`, `node_1`."""
+    found: dict[str, str] = {}
+    for name in names:
+        numbered, number = name, 0
+        while numbered.lower() in found:
+            number += 1
+            numbered = f"{name}_{number}"
+        found[numbered.lower()] = numbered
+    return list(found.values())
+
+
 def pattern(path: str) -> str:
     """The glob that matches the file `path` and no other: what DuckDB is given of files is always a glob."""
     return "".join(f"[{letter}]" if letter in _GLOBS else letter for letter in path)

@@ -42,7 +42,7 @@ class StoreReader:
         self.counted: dict[object, Any] = {}  # what the walker found, kept by `queries.importance.recounted`
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r})"
+        return f"Store({str(self.path)!r}{f', {self.manifest.unfinished}' if self.manifest.unfinished else ''})"
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +108,7 @@ class StoreReader:
         check_sums(self.path, self.manifest, files)
 
     def _errors(self) -> AbstractContextManager[None]:
-        return duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where")
+        return duckdb_errors(f"{self.path} cannot be read, `gradtrace verify` says where", whole=False)
 
     def fetch(self, text: str, params: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of one of this package's own statements; an error of DuckDB's raises StoreError."""

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..show.cells import columns_of
+from ..show.files import columns_of
 from ..show.shown import Layout, Shown
 from .sample_columns import sample_column, values_of
 from .sample_measures import BY, Matrix, importance_question, measure_matrix, units_of
@@ -69,6 +69,7 @@ class Comparison(Shown):
     design: str
     rows: pa.Table
     notes: tuple[str, ...]
+    unfinished: str = ""
 
     def title(self) -> str:
         """What is compared, in one line."""

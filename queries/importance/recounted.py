@@ -12,6 +12,7 @@ from ..components.components import Label, Members
 from ..components.parameter_groups import ParameterGroups
 from ..database.graph import Graph
 from ..database.quoting import identifiers
+from ..errors import StoreError
 from ..walk.walker import Entries
 from .flows import PartTotals
 from .soft_flows import Flow, flow
@@ -98,6 +99,9 @@ def _group_entries(
     store: StoreReader, at: Flow, groups: ParameterGroups, finest_names: list[str]
 ) -> tuple[Entries, Totals]:
     stored = _stored_totals(store, at)
+    lacking = [finest_names[finest] for _, finest in groups.whole if finest_names[finest] not in stored]
+    if lacking:
+        raise StoreError(f"{store.path} is damaged: sample {at.sample} has no totals of the group {lacking[0]!r}.")
     totals = np.zeros((len(PartTotals._fields), len(groups.names)))
     for group, finest in groups.whole:
         totals[:, group] += stored[finest_names[finest]]

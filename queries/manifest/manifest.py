@@ -78,6 +78,13 @@ class Manifest:
         """Samples in finished shards."""
         return sum(shard.count for shard in self.shards)
 
+    @property
+    def unfinished(self) -> str:
+        """What every answer says of a store whose dump has not ended; '' for a complete one."""
+        if self.complete:
+            return ""
+        return f"unfinished store: {self.n_samples} of {self.samples['count']} samples are in; the rest is not counted"
+
     def stored_files(self, table: str) -> list[StoredFile]:
         """The finished files of `table` in the order of their samples."""
         if table in GRAPH_TABLES:
@@ -170,12 +177,21 @@ def _parse_manifest(raw: Mapping[str, Any]) -> Manifest:
     return Manifest(**values)
 
 
+def check_name(store: Path) -> None:
+    """Raise StoreError for a folder whose name is no text, which databases cannot open."""
+    try:
+        str(store).encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{store} has a name that is not UTF-8 text. Choose another one, or rename it.") from error
+
+
 def read_manifest(store: Path) -> Manifest:
     """Read and check `manifest.json` of the folder `store`.
 
     Raises StoreError when the folder is no store, when the manifest is damaged, or when its version is another one.
     What `Manifest.lost` and `check_files` find is not looked for.
     """
+    check_name(store)
     path = store / MANIFEST
     if not path.is_file():
         what = "has no manifest.json" if store.is_dir() else "does not exist"

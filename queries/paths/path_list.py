@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..methods import BY_SHARE, method_of_ranking
-from ..show.cells import cell, columns_of
+from ..show.cells import cell
+from ..show.files import columns_of
 from ..show.shown import Layout, Shown
 from .trace import Path
 
@@ -40,6 +41,7 @@ class Paths(Shown):
     end: str
     summary: pa.Table
     hops: pa.Table
+    unfinished: str = ""
 
     def __len__(self) -> int:
         """The number of paths."""
@@ -55,7 +57,7 @@ class Paths(Shown):
             return [self[number] for number in range(*i.indices(len(self)))]
         rank = range(1, len(self) + 1)[i]
         rows = self.hops.filter(pc.equal(self.hops["rank"], rank)).drop_columns(["rank"])
-        return Path(self.start, self.sample, method_of_ranking(self.by), self.end, rows)
+        return Path(self.start, self.sample, method_of_ranking(self.by), self.end, rows, self.unfinished)
 
     def __iter__(self) -> Iterator[Path]:
         """The paths, best first."""

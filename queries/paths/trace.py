@@ -11,7 +11,7 @@ from ..database.connection import read_relation
 from ..database.graph import Graph
 from ..database.names import find_vertex
 from ..errors import StoreError
-from ..show.cells import columns_of
+from ..show.files import columns_of
 from ..show.shown import Layout, Shown
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Path(Shown):
     method: str
     end: str
     rows: pa.Table
+    unfinished: str = ""
 
     @property
     def hops(self) -> list[dict[str, Any]]:

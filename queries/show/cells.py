@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _EXACT = 1e15  # whole floats up to here are shown with every digit
 _COUNTS = (1e4, 1e8)  # means of counts: four significant digits would leave out digits before the point
 
@@ -14,11 +9,17 @@ _COUNTS = (1e4, 1e8)  # means of counts: four significant digits would leave out
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _SURROGATES = range(0xD800, 0xE000)  # halves of characters, as in the name of a file, which no encoding can write
 _ESCAPES = {code: repr(chr(code))[1:-1] for code in (*_CONTROLS, *_SURROGATES)}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _CONTROLS if chr(code) not in "\n\t"}
 
 
 def escaped(text: str) -> str:
     """`text` with control characters written out, a line break as a backslash and an n."""
     return text.translate(_ESCAPES)
+
+
+def escaped_lines(text: str) -> str:
+    """`text`, CSV or JSON, as a terminal may get it: control characters stand there as JSON writes them."""
+    return text.translate(_IN_JSON)
 
 
 def cell(value: object) -> str:
@@ -43,8 +44,3 @@ def _number(value: float) -> str:
 def is_number(value: object) -> bool:
     """Whether a value is aligned to the right."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def columns_of(rows: pa.Table) -> list[list[object]]:
-    """The values of each column of a table."""
-    return [column.to_pylist(maps_as_pydicts="strict") for column in rows.columns]

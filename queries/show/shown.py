@@ -19,7 +19,12 @@ class Layout(NamedTuple):
 
 
 class Shown:
-    """An answer that prints as text and shows as HTML in a notebook."""
+    """An answer that prints as text and shows as HTML in a notebook.
+
+    unfinished: what is said of an answer from a store whose dump has not ended; see `queries.manifest`
+    """
+
+    unfinished: str = ""
 
     def _layout(self) -> Layout:
         raise NotImplementedError
@@ -33,10 +38,11 @@ class Shown:
         return "\n".join([*map(escaped, (title, *before)), *table, *map(escaped, behind)])
 
     def __str__(self) -> str:
-        return self.text()
+        return "\n".join(filter(None, [self.text(), escaped(self.unfinished)]))
 
     def _repr_html_(self) -> str:
         from .html import html_table
 
         title, before, names, values, behind = self._layout()
-        return html_table(" ".join([title, *before]), names, values, behind)
+        notes = [*behind, *filter(None, [self.unfinished])]
+        return html_table(" ".join([title, *before]), names, values, notes)

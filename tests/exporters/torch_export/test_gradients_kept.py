@@ -159,3 +159,11 @@ def test_the_saved_model_is_run_by_other_tools_and_read_again() -> None:
     again = Recorder(read_graph(saved, torch.float32), torch.float32).record({"ids": SECOND})
     for name in ("embedding.weight", "weight"):
         np.testing.assert_array_equal(again.gradient(name), recording.gradient(name))
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's own, when it compiles the branches
+def test_cuts_within_control_flow() -> None:
+    def chosen(m: Tried, x: Tensor, ids: Tensor) -> Tensor:
+        return torch.cond(ids.sum() > 5, lambda a: a.detach() * a * m.weight, lambda a: a * 3 * m.weight, (x,))
+
+    _check(Tried(chosen), torch.float32, FIRST, SECOND)

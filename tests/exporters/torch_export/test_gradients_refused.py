@@ -93,3 +93,38 @@ def test_hooks_that_only_look() -> None:
     plain = Layered().double()
     (wanted,) = torch.autograd.grad(plain(X["x"].double()), [plain.first.weight])
     torch.testing.assert_close(torch.from_numpy(recording.gradient("first.weight")), wanted)
+
+
+def test_a_parameter_that_forward_changes() -> None:
+    class Renormed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(5, 3, max_norm=0.5)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.embedding(ids).square().sum()
+
+    with pytest.raises(
+        ModelError, match=r"changes its parameter embedding\.weight in place, as an embedding with max_norm"
+    ):
+        TorchModel(Renormed(), torch.float32).record({"ids": torch.tensor([[1, 2]])})
+
+
+def test_a_bag_whose_gradient_depends_on_the_sample() -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag = nn.EmbeddingBag(5, 3, mode="sum", scale_grad_by_freq=True)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.bag(ids).square().sum()
+
+    with pytest.raises(ModelError, match="embedding_bag with scale_grad_by_freq"):
+        TorchModel(Bag(), torch.float32).record({"ids": torch.tensor([[1, 2]])})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_parts_in_half_precision(dtype: torch.dtype) -> None:
+    """Their rounding is part of what the model computes, and the recording has one precision."""
+    with pytest.raises(ModelError, match=r"aten._to_copy.default .* are the first to differ|forward"):
+        TorchModel(Layered(lambda x: x.bfloat16().tanh().to(x.dtype)), dtype).record(X)

@@ -137,6 +137,31 @@ def _shorten(name: str) -> Callable[[Path], None]:
     return damage
 
 
+@pytest.mark.parametrize("name", ["\udcff", "a\udce9b"])
+def test_a_folder_whose_name_is_no_text(models_file: Path, sentences_file: Path, tmp_path: Path, name: str) -> None:
+    out = f"--out={tmp_path}/{name}"
+    ran = gradtrace("dump", f"{models_file}:rnn", "--samples", sentences_file, out)
+    assert_one_line_error(ran, "has a name that is not UTF-8 text")
+    assert not list(tmp_path.iterdir())
+    for command in ("info", "verify", "repair"):
+        assert_one_line_error(gradtrace(command, f"{tmp_path}/{name}"), "has a name that is not UTF-8 text")
+
+
+@pytest.mark.parametrize("name", [" ", "new\nline", "\x1b[31m", "-x", "~", "{a}", "%s", "'q\"", ".hidden", "caf\u00e9"])
+def test_a_folder_with_an_odd_name(
+    models_file: Path, sentences_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ("dump", f"{models_file}:rnn", "--samples", sentences_file, "--limit", 1, "--detail", "study")
+    ran = gradtrace(*command, f"--out={name}")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.removesuffix("\n").isprintable()
+    for asked in ("info", "verify", "repair"):
+        ran = gradtrace(asked, "--", name)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.replace("\n", "").isprintable()
+
+
 EDGES = "best_edges/shard=00000/part-0.parquet"
 
 

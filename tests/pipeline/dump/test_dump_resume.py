@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -147,6 +148,18 @@ def test_killed_at_any_moment(models_file: Path, rnn: OpenedModel, uninterrupted
         dump(rnn.traced, read_samples(samples, rnn.encode), out, ALL)
         assert_same_tables(out, uninterrupted)
         assert leftovers(out) == []
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(models_file: Path, in_memory: Path) -> None:
+    """By hand: at a hundred, twenty of them commands of their own."""
+    samples = write_lines(in_memory / "some.txt", *(f"the {'big ' * i}cat" for i in range(6)))
+    command = [sys.executable, "-m", "tests.pipeline.dump.killed_at_random", f"{models_file}:rnn", samples, in_memory]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    ran = subprocess.run([*command, "5", "1"], cwd=ROOT, env=one_thread, capture_output=True, text=True, check=True)
+    found = json.loads(ran.stdout)
+    assert found.pop("wrong") == [], ran.stderr
+    assert sum(found.values()) == 5
 
 
 def test_stopped_again_and_again(rnn: OpenedModel, sentences: Samples, in_memory: Path) -> None:
