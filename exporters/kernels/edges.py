@@ -42,14 +42,12 @@ def insert_edges(
     target: Any,
     derivative: Any,
     key: int,
-    logarithms: bool,
 ) -> None:
     """See Kernels.insert_pairs."""
     for e in range(row.shape[0]):
         if row[e] >= 0:
             d = derivative[e]
-            s = score[target[e]]
-            rank = s + np.log2(np.float64(abs(d))) if logarithms else abs(s * d)
+            rank = abs(score[target[e]] * d)
             insert(table_rank, table_derivative, table_key, row[e], rank, d, key + target[e])
 
 

@@ -29,6 +29,24 @@ class Places(NamedTuple):
     key: Ints
 
 
+class Suffixes(NamedTuple):
+    """The best product behind each activation, and what it takes to follow its edges. A activations, O operators.
+
+    The product is (high + low) * 2^exponent, high 0 where there is none, and has a residue modulo 2^61 - 1. A path that
+    arrives at the vertex is multiplied by factor * 2^factor_exponent beside its derivatives.
+
+    mantissas : A x 3, high, low and factor     wholes : A x 3, exponent, residue and factor_exponent
+    operators : 3 x O, base, size and first_vertex, see `edges.order.EdgeOrder`
+    first_activation: the first one's vertex     first_row: its row in the table of best edges
+    """
+
+    mantissas: Floats
+    wholes: Ints
+    operators: Ints
+    first_activation: int
+    first_row: int
+
+
 class Kernels(Protocol):
     """One implementation of all kernels. X x Y sources of a matrix product reach Z targets: `edges.slots.Matrix`."""
 
@@ -43,12 +61,36 @@ class Kernels(Protocol):
         ...
 
     def insert_pairs(
-        self, places: Places, row: Ints, score: Floats, target: Ints, derivative: Floats, key: int, logarithms: bool
+        self, places: Places, row: Ints, score: Floats, target: Ints, derivative: Floats, key: int
     ) -> None:
-        """Insert E edges, ranked as by `insert_products`; those of row -1, a constant, are none.
+        """Insert E edges, ranked by |score * derivative|; those of row -1, a constant, are none.
 
         score: of the operator's output elements, of which target[e] is one     key: of an edge to element 0
         """
+        ...
+
+    def insert_pairs_exactly(
+        self,
+        suffixes: Suffixes,
+        places: Places,
+        row: Ints,
+        score: Floats,
+        target: Ints,
+        derivative: Floats,
+        key: int,
+    ) -> None:
+        """The same where scores are logarithms of products, which decide where these are near each other."""
+        ...
+
+    def settle(self, suffixes: Suffixes, places: Places, low: int, high: int, loss: int) -> None:
+        """Fill in the products behind activations low .. high, whose best edges are known, and these edges' ranks.
+
+        loss: the loss's number among the activations
+        """
+        ...
+
+    def rank_exactly(self, suffixes: Suffixes, places: Places) -> None:
+        """Let edges of one row have equal ranks where their products are equal, and ranks that fall elsewhere."""
         ...
 
     def decode_keys(self, key: Ints, base: Ints, size: Ints, first_vertex: Ints) -> NDArray[np.int16]:
@@ -107,10 +149,26 @@ class Kernels(Protocol):
         """
         ...
 
-    def mend_underflow(
-        self, left: Floats, scaled: Floats, right: Floats, best_z: NDArray[np.int32], tiny: float
+    def likely_products(
+        self, left: Floats, right: Floats, largest: Floats, keep: int, doubt: float
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """The same, and for which (x, y) another z is no worse by a share of `doubt` or more: X x Y."""
+        ...
+
+    def choose_exactly(
+        self,
+        suffixes: Suffixes,
+        places: Places,
+        left: Floats,
+        scaled: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        doubtful: NDArray[np.bool_],
+        key_x: Ints,
+        key_z: Ints,
+        tiny: float,
     ) -> None:
-        """Choose again, by left[z, x] + log2 |right[z, y]|, where `best_products` compared numbers below tiny.
+        """Choose again by the products themselves where that is doubtful, or where numbers below tiny were compared.
 
         left : Z x X logarithms; scaled: what was compared, their powers relative to the largest of each column
         """
@@ -126,12 +184,26 @@ class Kernels(Protocol):
         key_x: Ints,
         key_z: Ints,
         distinct: bool,
-        logarithms: bool,
     ) -> None:
-        """Insert what `best_products` found, ranked by |left * right|, or left + log2 |right| if left is `logarithms`.
+        """Insert what `best_products` found, ranked by |left * right|.
 
         row : X x Y, all `distinct` or not     key_x : X, key_z : Z, whose sum is an edge's key
         """
+        ...
+
+    def insert_products_exactly(
+        self,
+        suffixes: Suffixes,
+        places: Places,
+        row: Ints,
+        left: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        key_x: Ints,
+        key_z: Ints,
+        distinct: bool,
+    ) -> None:
+        """The same where left has logarithms of products."""
         ...
 
     def count_best(self, left: Floats, right: Floats) -> tuple[Ints, Floats, Floats]:

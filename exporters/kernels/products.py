@@ -12,7 +12,10 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from . import exact
 from .edges import insert
+from .exact import precedes
+from .interface import Suffixes
 
 _BLOCK = 256  # sources of one row looked at together: they stay in the nearest cache
 _LOOKS = 8  # targets between two looks at whether the rest can still matter
@@ -52,8 +55,8 @@ def _by_power_of_two(bound: Any) -> Any:
 
 
 @njit(cache=True, parallel=True)
-def best_products(left: Any, right: Any, largest: Any, keep: int) -> Any:
-    """See Kernels.
+def likely_products(left: Any, right: Any, largest: Any, keep: int, doubt: float) -> Any:
+    """See Kernels.likely_products.
 
     Targets are taken in falling order of |left| * largest, which bounds their products; the rest is left unseen once
     the bound is below the worst product kept.
@@ -62,6 +65,7 @@ def best_products(left: Any, right: Any, largest: Any, keep: int) -> Any:
     n_y = right.shape[1]
     n_blocks = (n_y + _BLOCK - 1) // _BLOCK
     best_z = np.full((n_x, keep, n_y), -1, dtype=np.int32)
+    doubtful = np.zeros((n_x, n_y if doubt > 0 else 0), dtype=np.bool_)
     bound = np.empty((n_x, n_z), dtype=left.dtype)
     order = np.empty((n_x, n_z), dtype=np.int32)
     for x in prange(n_x):
@@ -76,13 +80,14 @@ def best_products(left: Any, right: Any, largest: Any, keep: int) -> Any:
         of_best = np.full((keep, n), -1, dtype=np.int32)
         candidate = np.empty(n, dtype=left.dtype)
         candidate_z = np.empty(n, dtype=np.int32)
+        left_out = np.full(n, -1, dtype=left.dtype)
         worst = best[keep - 1].min()
         looked = 0
         for place in range(n_z):
             z = order[x, place]
             if 2 * bound[x, z] < worst:
                 break
-            if bound[x, z] < worst:
+            if bound[x, z] < worst * (1 - doubt):
                 continue
             factor, number, row = left[z, x], np.int32(z), right[z, low : low + n]
             for y in range(n):
@@ -98,16 +103,35 @@ def best_products(left: Any, right: Any, largest: Any, keep: int) -> Any:
                     candidate[y] = b if wins else a
                     kept_z[y] = i if wins else j
                     candidate_z[y] = j if wins else i
+            if doubt > 0:
+                for y in range(n):
+                    left_out[y] = max(left_out[y], candidate[y])
             looked += 1
             if looked % _LOOKS == 0:
                 worst = best[keep - 1].min()
         best_z[x, :, low : low + n] = of_best
-    return best_z
+        if doubt > 0:
+            for y in range(n):
+                doubtful[x, low + y] = left_out[y] > 0 and left_out[y] >= best[keep - 1, y] * (1 - doubt)
+    return best_z, doubtful
 
 
 @njit(cache=True, parallel=True)
-def mend_underflow(left: Any, scaled: Any, right: Any, best_z: Any, tiny: float) -> None:
+def choose_exactly(
+    table_derivative: Any,
+    table_key: Any,
+    left: Any,
+    scaled: Any,
+    right: Any,
+    best_z: Any,
+    doubtful: Any,
+    key_x: Any,
+    key_z: Any,
+    tiny: float,
+    *arrays: Any,
+) -> None:
     """See Kernels."""
+    suffixes = Suffixes(*arrays)
     n_x, keep, n_y = best_z.shape
     n_z = left.shape[0]
     last = min(keep, n_z) - 1
@@ -118,24 +142,38 @@ def mend_underflow(left: Any, scaled: Any, right: Any, best_z: Any, tiny: float)
     for x in prange(n_x):
         if np.max(left[:, x]) == -np.inf:
             continue
-        best = np.empty(keep)
+        rank = np.empty(keep)
         for y in range(n_y):
-            z = best_z[x, last, y]
             # a target whose scaled score is 0 may still win by a derivative above 1
-            if largest[y] == 0 or abs(scaled[z, x] * right[z, y]) >= tiny * max(largest[y], 1.0):
+            worst = abs(scaled[best_z[x, last, y], x] * right[best_z[x, last, y], y])
+            if not doubtful[x, y] and (largest[y] == 0 or worst >= tiny * max(largest[y], 1.0)):
                 continue
-            best[:] = -np.inf
+            rank[:] = -np.inf
             best_z[x, :, y] = -1
             for z in range(n_z):
-                s = left[z, x] + np.log2(np.float64(abs(right[z, y])))
+                d, k = right[z, y], key_x[x] + key_z[z]
+                s = left[z, x] + np.log2(np.float64(abs(d)))
                 place = keep
-                while place > 0 and (best_z[x, place - 1, y] < 0 or s > best[place - 1]):
+                while place > 0:
+                    other = best_z[x, place - 1, y]
+                    if other >= 0 and not precedes(
+                        suffixes,
+                        table_derivative,
+                        table_key,
+                        s,
+                        d,
+                        k,
+                        rank[place - 1],
+                        right[other, y],
+                        key_x[x] + key_z[other],
+                    ):
+                        break
                     place -= 1
                 for r in range(keep - 1, place, -1):
-                    best[r] = best[r - 1]
+                    rank[r] = rank[r - 1]
                     best_z[x, r, y] = best_z[x, r - 1, y]
                 if place < keep:
-                    best[place] = s
+                    rank[place] = s
                     best_z[x, place, y] = z
 
 
@@ -151,7 +189,6 @@ def _insert_row(
     key_x: Any,
     key_z: Any,
     x: int,
-    logarithms: bool,
 ) -> None:
     for y in range(vertex.shape[1]):
         v = vertex[x, y]
@@ -162,8 +199,7 @@ def _insert_row(
             if z < 0:
                 break
             d = right[z, y]
-            s = left[z, x] + np.log2(np.float64(abs(d))) if logarithms else abs(left[z, x] * d)
-            insert(table_rank, table_derivative, table_key, v, s, d, key_x[x] + key_z[z])
+            insert(table_rank, table_derivative, table_key, v, abs(left[z, x] * d), d, key_x[x] + key_z[z])
 
 
 @njit(cache=True, parallel=True)
@@ -178,16 +214,65 @@ def insert_products(
     key_x: Any,
     key_z: Any,
     distinct: bool,
-    logarithms: bool,
 ) -> None:
     """See Kernels."""
     arguments = (vertex, left, right, best_z, key_x, key_z)
     if distinct:
         for x in prange(vertex.shape[0]):
-            _insert_row(table_rank, table_derivative, table_key, *arguments, x, logarithms)
+            _insert_row(table_rank, table_derivative, table_key, *arguments, x)
     else:
         for x in range(vertex.shape[0]):
-            _insert_row(table_rank, table_derivative, table_key, *arguments, x, logarithms)
+            _insert_row(table_rank, table_derivative, table_key, *arguments, x)
+
+
+@njit(cache=True)
+def _insert_row_exactly(
+    suffixes: Any,
+    rank: Any,
+    derivative: Any,
+    key: Any,
+    vertex: Any,
+    left: Any,
+    right: Any,
+    best_z: Any,
+    key_x: Any,
+    key_z: Any,
+    x: int,
+) -> None:
+    for y in range(vertex.shape[1]):
+        v = vertex[x, y]
+        for r in range(best_z.shape[1] if v >= 0 else 0):
+            z = best_z[x, r, y]
+            if z < 0:
+                break
+            d = right[z, y]
+            s = left[z, x] + np.log2(np.float64(abs(d)))
+            exact.insert(suffixes, rank, derivative, key, v, s, d, key_x[x] + key_z[z])
+
+
+@njit(cache=True, parallel=True)
+def insert_products_exactly(
+    rank: Any,
+    derivative: Any,
+    key: Any,
+    vertex: Any,
+    left: Any,
+    right: Any,
+    best_z: Any,
+    key_x: Any,
+    key_z: Any,
+    distinct: bool,
+    *arrays: Any,
+) -> None:
+    """See Kernels."""
+    suffixes = Suffixes(*arrays)
+    arguments = (vertex, left, right, best_z, key_x, key_z)
+    if distinct:
+        for x in prange(vertex.shape[0]):
+            _insert_row_exactly(suffixes, rank, derivative, key, *arguments, x)
+    else:
+        for x in range(vertex.shape[0]):
+            _insert_row_exactly(suffixes, rank, derivative, key, *arguments, x)
 
 
 @njit(cache=True, parallel=True)

@@ -27,6 +27,8 @@ def best_edges(recording: Recording, keep: int, method: str = GREEDY, spread: Sp
     """
     scores = SCORES[method](recording, spread)
     table = Table(recording, Rows(recording), keep, find_method(method).logarithms)
+    if scores.log2_factor is not None:
+        table.set_factors(scores.log2_factor)
     visitor = _BestEdges(recording, table, scores)
     sweep(slots_in_reverse(recording.tape), visitor)
     visitor.insert_waiting()
@@ -43,6 +45,7 @@ class _BestEdges:
         self._waiting = WaitingMatrices()
 
     def begin(self, call: Call) -> None:
+        self._table.settle(call.outputs)
         self._of_outputs = self._scores_of(call)
 
     def pairs(self, edges: DiagonalEdges) -> None:

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from ...queries.methods import find_method
 from ..edges.order import EdgeOrder
 from ..edges.slots import DiagonalEdges
-from ..kernels.interface import NO_EDGE, Kernels, Places
+from ..kernels.interface import NO_EDGE, Kernels, Places, Suffixes
 from ..recording.recorder import Recording
 from .products import MatrixProduct
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
+
+_ROUNDINGS = 8  # of the dtype's epsilon, in a product of two numbers rounded to it
+_OF_LOGARITHMS = 2.0**-33  # of 1 + the size of a logarithm, in its power of two
 
 
 @dataclass
@@ -88,17 +91,43 @@ class Table:
             np.full(shape, NO_EDGE, dtype=np.int64),
         )
         self._largest: dict[Hashable, Floats] = {}
+        self._suffixes = self._no_suffixes() if logarithms else None
+
+    def _no_suffixes(self) -> Suffixes:
+        """With factors of 1, and none settled."""
+        n, o = self._recording.n_vertices - self._recording.n_parameters, self.order
+        mantissas, wholes = np.tile([0.0, 0.0, 0.5], (n, 1)), np.tile(np.array([0, 0, 1], np.int64), (n, 1))
+        operators = np.stack([o.base, o.size, o.first_vertex])
+        return Suffixes(mantissas, wholes, operators, self._recording.n_parameters, self.rows.n_parameters)
 
     @property
     def rank(self) -> Floats:
         """What the edges are ranked by: rows x K."""
         return self._places.rank
 
+    def set_factors(self, log2_factor: Floats) -> None:
+        """What a path is multiplied by when it arrives at a vertex: V logarithms, -inf for 0."""
+        assert self._suffixes is not None
+        found = log2_factor[self._recording.n_parameters :]
+        exponent = np.where(np.isfinite(found), np.floor(found), 0.0)
+        self._suffixes.mantissas[:, 2] = np.where(np.isfinite(found), np.exp2(found - exponent) / 2, 0.5)
+        self._suffixes.wholes[:, 2] = exponent.astype(np.int64) + 1
+
+    def settle(self, outputs: slice) -> None:
+        """All edges of these vertices are inserted; what leads to them needs the product of the best of each."""
+        if self._suffixes is not None:
+            recording, first = self._recording, self._recording.n_parameters
+            span = (outputs.start - first, outputs.stop - first, recording.loss_vertex - first)
+            self._kernels.settle(self._suffixes, self._places, *span)
+
     def insert_pairs(self, edges: DiagonalEdges, of_outputs: Floats) -> None:
         """of_outputs: the scores of the elements of the operator's output."""
         key = self.order.key(edges.call, edges.slot)
-        row = self.rows.of(edges.vertex)
-        self._kernels.insert_pairs(self._places, row, of_outputs, edges.target, edges.derivative, key, self.logarithms)
+        of_edges = (self.rows.of(edges.vertex), of_outputs, edges.target, edges.derivative, key)
+        if self._suffixes is not None:
+            self._kernels.insert_pairs_exactly(self._suffixes, self._places, *of_edges)
+        else:
+            self._kernels.insert_pairs(self._places, *of_edges)
 
     def insert_product(self, product: MatrixProduct, derivatives: Hashable = None) -> None:
         """derivatives: what other products with the same ones share."""
@@ -107,25 +136,20 @@ class Table:
             largest = self._kernels.largest_of_rows(product.right)
         if derivatives is not None:
             self._largest[derivatives] = largest
-        keep = self.rank.shape[1]
-        if self.logarithms:
-            best_z = best_by_logarithm(self._kernels, product.left, product.right, largest, keep)
+        keep, left, right = self.rank.shape[1], product.left, product.right
+        row, keys = self.rows.of(product.vertex), (product.key_x, product.key_z)
+        if self._suffixes is not None:
+            best_z = best_by_product(self._kernels, self._suffixes, self._places, product, largest, keep)
+            of_product = (row, left, right, best_z, *keys, product.distinct)
+            self._kernels.insert_products_exactly(self._suffixes, self._places, *of_product)
         else:
-            best_z = self._kernels.best_products(product.left, product.right, largest, keep)
-        self._kernels.insert_products(
-            self._places,
-            self.rows.of(product.vertex),
-            product.left,
-            product.right,
-            best_z,
-            product.key_x,
-            product.key_z,
-            product.distinct,
-            self.logarithms,
-        )
+            best_z = self._kernels.best_products(left, right, largest, keep)
+            self._kernels.insert_products(self._places, row, left, right, best_z, *keys, product.distinct)
 
     def best(self, method: str) -> BestEdges:
         """The finished table, which takes the place of this one."""
+        if self._suffixes is not None:
+            self._kernels.rank_exactly(self._suffixes, self._places)
         o, (rank, derivative, key) = self.order, self._places
         slot = self._kernels.decode_keys(key.reshape(-1), o.base, o.size, o.first_vertex).reshape(key.shape)
         if not self.logarithms:
@@ -134,10 +158,17 @@ class Table:
         return BestEdges(method, key, slot, derivative, rank)
 
 
-def best_by_logarithm(kernels: Kernels, left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
-    """`best_products` for scores given as logarithms: each column is scaled by its largest, so nothing overflows."""
+def best_by_product(
+    kernels: Kernels, suffixes: Suffixes, places: Places, product: MatrixProduct, largest: Floats, keep: int
+) -> NDArray[np.int32]:
+    """`best_products` where left has logarithms: each column is scaled by its largest, so that nothing overflows."""
+    left, right = product.left, product.right
     top = left.max(axis=0)
     scaled = np.exp2(left - np.where(np.isneginf(top), 0, top)).astype(right.dtype)
-    best_z = kernels.best_products(scaled, right, largest, keep)
-    kernels.mend_underflow(left, scaled, right, best_z, float(np.finfo(right.dtype).tiny) * 2.0**20)
+    size = float(np.abs(left, out=np.zeros_like(left), where=np.isfinite(left)).max(initial=0.0))
+    doubt = _ROUNDINGS * float(np.finfo(right.dtype).eps) + _OF_LOGARITHMS * (1.0 + size)
+    best_z, doubtful = kernels.likely_products(scaled, right, largest, keep, doubt)
+    tiny = float(np.finfo(right.dtype).tiny) * 2.0**20
+    of_product = (left, scaled, right, best_z, doubtful, product.key_x, product.key_z, tiny)
+    kernels.choose_exactly(suffixes, places, *of_product)
     return best_z

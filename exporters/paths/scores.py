@@ -25,7 +25,12 @@ Floats = NDArray[Any]
 
 
 class Scores(Protocol):
-    """The scores of one sample's vertices under a method."""
+    """The scores of one sample's vertices under a method.
+
+    log2_factor: V, where scores are logarithms: what beside its derivatives a path is multiplied by at each vertex
+    """
+
+    log2_factor: Floats | None
 
     def of_outputs(self, outputs: slice, rank: Floats) -> Floats:
         """The scores of these vertices. rank: V, the best rank of every vertex, found already for those behind them."""
@@ -41,6 +46,7 @@ class Gradients:
     """The target's own gradient."""
 
     gradients: Floats
+    log2_factor: Floats | None = None
 
     def of_outputs(self, outputs: slice, rank: Floats) -> Floats:
         del rank
@@ -55,6 +61,7 @@ class Suffixes:
     """The best rank of the target itself: the largest product of derivatives on its way to the loss."""
 
     loss_vertex: int
+    log2_factor: Floats | None = None
 
     def of_outputs(self, outputs: slice, rank: Floats) -> Floats:
         scores: Floats = rank[outputs].astype(np.float64)
@@ -74,11 +81,13 @@ class Probabilities:
         self._log2_sum = spread.log2_sum
         with np.errstate(divide="ignore", invalid="ignore"):
             gradient = np.log2(np.abs(recording.gradients, dtype=np.float64))
-            self._added = np.where(np.isfinite(spread.log2_sum), gradient - spread.log2_sum, -np.inf)
-        self._added[recording.loss_vertex] = 0.0
+            factor = np.where(np.isfinite(spread.log2_sum), gradient - spread.log2_sum, -np.inf)
+        factor[recording.loss_vertex] = 0.0
+        self._factor: Floats = factor
+        self.log2_factor: Floats | None = factor
 
     def of_outputs(self, outputs: slice, rank: Floats) -> Floats:
-        found: Floats = self._suffixes.of_outputs(outputs, rank) + self._added[outputs]
+        found: Floats = self._suffixes.of_outputs(outputs, rank) + self._factor[outputs]
         return found
 
     def finish(self, rank: Floats) -> Floats:

@@ -70,7 +70,8 @@ _RULES = (
     *_cast_constant_of_shape.rules,
     *_collapse_slices.rules,
     *_materialize_reshape_shape.rules,
-    *_basic_rules.basic_optimization_rules(),
+    # but that of two slices, which looks at the whole graph for every operator
+    *(rule for rule in _basic_rules.basic_optimization_rules() if rule.name != _basic_rules.slice_split_rule.name),
     *_redundant_scatter_nd.rules,
     *_fuse_pad_into_conv.rules,
     *_remove_optional_bias.rules,

@@ -16,6 +16,9 @@ from .slices import selected
 
 Mask = NDArray[np.bool_]
 
+HEAD = "head"  # the axis of an attention's heads
+_CONTEXT = "context"  # the role of the operator that averages values: head x query x unit
+
 
 def parts(selector: Selector, tensor: Tensor) -> Iterator[tuple[str, Mask | None]]:
     """The components that a selector makes of a tensor: names, and flat masks of elements, None for all of them.
@@ -74,11 +77,41 @@ def _cut(selector: Selector, graph: Graph) -> list[Selector]:
                 f"parameter group {selector} cuts axis {selector.axis} into {n} parts, the length of axis "
                 f"{selector.split!r}, but {tensor.name} has shape {list(tensor.shape)}."
             )
+        if selector.split == HEAD:
+            _check_heads(selector, tensor, n, graph)
         size, condition = tensor.shape[selector.axis] // n, ("parameter", (glob.escape(tensor.name),))
         for i in range(n):
             text = ":, " * selector.axis + f"{i * size}:{(i + 1) * size}"
             found.append(replace(selector, name=selector.part_name(i), conditions=(condition,), slice=text, split=None))
     return found or [replace(selector, split=None)]  # which matches no parameter, as will be said
+
+
+def _check_heads(selector: Selector, tensor: Tensor, n: int, graph: Graph) -> None:
+    """Raise StoreError where the n equal parts of a parameter's axis are not its heads.
+
+    A projection has n heads of as many units as the graph's attentions have: a longer axis packs several projections,
+    whose order no shape tells (stacked in GPT-2 and nn.MultiheadAttention, head by head in GPT-NeoX and BLOOM), a
+    shorter one has fewer heads, shared by several queries.
+    """
+    role = {node.node: node.role for node in graph.nodes}
+    contexts = [t for t in graph.vertex_tensors if t.node is not None and role[t.node] == _CONTEXT]
+    units = {t.shape[-1] for t in contexts if HEAD in t.axis_names}
+    length = tensor.shape[selector.axis]
+    if not units or length in {n * unit for unit in units}:
+        return
+    unit = min(units)
+    before = ":, " * selector.axis
+    what = (
+        f"it packs several projections. Write one group for each part, such as slice = {before + f'0:{n * unit}'!r} "
+        "for queries stacked in front"
+        if length > n * unit
+        else f"it has fewer heads, which several queries share. Write one group for each, such as slice = "
+        f"{before + f'0:{unit}'!r}"
+    )
+    raise StoreError(
+        f"parameter group {selector} cuts axis {selector.axis} of {tensor.name} into {n} heads, but it is {length} "
+        f"long and {n} heads of {unit} units are {n * unit}: {what}."
+    )
 
 
 def _length(selector: Selector, graph: Graph) -> int:

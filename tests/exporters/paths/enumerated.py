@@ -23,6 +23,7 @@ from ..taped import all_edges, operator_of
 
 Floats = NDArray[np.float64]
 NOTHING = -math.inf
+EXACT = 3000  # edges of a graph whose products are multiplied out
 
 
 def log2(number: Fraction | float) -> float:
@@ -190,17 +191,31 @@ class Enumerated:
 
     # By recursion, for graphs with too many paths
 
-    def _log_weight(self, edge: Edge, method: str) -> float:
-        if method == "product":
-            return log2(edge.derivative)
-        return log2(self.share(edge)) if self.contribution(edge) else NOTHING
+    @cached_property
+    def is_small(self) -> bool:
+        """Whether exact products along all of it take no time."""
+        return sum(map(len, self.leaving)) < EXACT
+
+    def _weight(self, edge: Edge, method: str) -> Fraction:
+        return abs(Fraction(edge.derivative)) if method == "product" else self.share(edge)
 
     def all_ranked(self, method: str) -> list[list[Ranked]]:
-        """What `ranked` gives, of every vertex."""
+        """What `ranked` gives, of every vertex; where the graph is not small, by logarithms."""
+        if not self.is_small:
+            return self._all_ranked_roughly(method)
+        suffix = [Fraction(0)] * len(self.leaving)
+        found: list[list[Ranked]] = [[] for _ in suffix]
+        for vertex in self.backwards:
+            best = {e: self._weight(e, method) * suffix[e.dst] for e in self.leaving[vertex]}
+            found[vertex] = [Ranked(log2(best[e]), e) for e in sorted(best, key=lambda e: -best[e])]
+            suffix[vertex] = Fraction(1) if vertex == self.loss else max(best.values(), default=Fraction(0))
+        return found
+
+    def _all_ranked_roughly(self, method: str) -> list[list[Ranked]]:
         suffix = [NOTHING] * len(self.leaving)
         found: list[list[Ranked]] = [[] for _ in suffix]
         for vertex in self.backwards:
-            rows = [Ranked(self._log_weight(e, method) + suffix[e.dst], e) for e in self.leaving[vertex]]
+            rows = [Ranked(log2(self._weight(e, method)) + suffix[e.dst], e) for e in self.leaving[vertex]]
             found[vertex] = sorted(rows, key=lambda row: -row.score)
             suffix[vertex] = 0.0 if vertex == self.loss else found[vertex][0].score if rows else NOTHING
         return found

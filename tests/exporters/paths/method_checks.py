@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -43,7 +42,7 @@ def check_best_edges(
     recording: Recording, graph: Enumerated, method: str, tolerance: float = CLOSE, keeps: tuple[int, ...] = KEEP
 ) -> None:
     """Targets, slots, derivatives, scores and what carries nothing, of every vertex for several K."""
-    exact = method == "product" and all(_is_power(edge.derivative) for edges in graph.leaving for edge in edges)
+    exact = method == "product" and graph.is_small
     by_recursion = graph.all_ranked(method)
     for keep in keeps:
         best = best_edges(recording, keep, method)
@@ -75,11 +74,6 @@ def check_vertex(
     for place in range(n):
         if certain[place]:
             assert found[place] == (wanted[place].edge.dst, wanted[place].edge.slot), (vertex, place)
-
-
-def _is_power(derivative: float) -> bool:
-    """Of two, or 0: logarithms of products of these are exact."""
-    return abs(math.frexp(derivative)[0]) in (0.0, 0.5)
 
 
 # Spreads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gradtrace.exporters.kernels.cpu import CPU
+from gradtrace.exporters.kernels.interface import NO_EDGE, Places, Suffixes
 from gradtrace.exporters.kernels.products import largest_of_rows
 from gradtrace.exporters.paths.best_edges import best_edges
-from gradtrace.exporters.paths.best_table import best_by_logarithm
+from gradtrace.exporters.paths.best_table import best_by_product
 from gradtrace.exporters.paths.path_sums import contracted_spread, path_statistics
+from gradtrace.exporters.paths.products import MatrixProduct
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.tape.tape import Tape
 from gradtrace.exporters.tape.values import Value
@@ -200,11 +203,26 @@ def contractions(draw: st.DrawFn, exponent: int) -> Case:
     return left, right.reshape(n_z, n_y)
 
 
+def _suffixes(left: Floats) -> Suffixes:
+    """Targets (z, x), one operator's outputs, with products that are powers of two."""
+    n = left.size
+    power = np.where(np.isfinite(left), left, 0).reshape(-1).astype(np.int64)
+    high = np.where(np.isfinite(left), 0.5, 0.0).reshape(-1)
+    residue = np.array([pow(2, int(p) % 61, 2**61 - 1) for p in power], np.int64)
+    mantissas = np.stack([high, np.zeros(n), np.full(n, 0.5)], axis=1)
+    wholes = np.stack([power + 1, residue, np.ones(n, np.int64)], axis=1)
+    return Suffixes(mantissas, wholes, np.array([[0], [n], [0]]), 0, 0)
+
+
 def _check_contraction(case: Case, dtype: type[np.floating]) -> None:
     left, right = case
     right = right.astype(dtype)
+    n_z, n_x = left.shape
+    vertex = np.arange(n_x * right.shape[1]).reshape(n_x, -1)
+    product = MatrixProduct(vertex, left, right, np.arange(n_x), np.arange(n_z) * n_x, distinct=True)
+    nothing = Places(np.full((1, 1), -np.inf), np.zeros((1, 1), dtype), np.full((1, 1), NO_EDGE))
     for keep in (1, 2, 3):
-        best = best_by_logarithm(CPU, left, right, largest_of_rows(right), keep)
+        best = best_by_product(CPU, _suffixes(left), nothing, product, largest_of_rows(right), keep)
         for x in range(left.shape[1]):
             for y in range(right.shape[1]):
                 sizes = [float(left[z, x]) + log2(float(right[z, y])) for z in range(len(left))]
@@ -212,6 +230,13 @@ def _check_contraction(case: Case, dtype: type[np.floating]) -> None:
                 found = [sizes[z] for z in best[x, :, y] if z >= 0]
                 assert len({int(z) for z in best[x, :, y] if z >= 0}) == len(wanted)
                 assert all(map(close, sorted(found, reverse=True), wanted)), (x, y)
+                exact = [Fraction(0)] * n_z
+                for z in range(n_z):
+                    if left[z, x] > -np.inf:
+                        exact[z] = Fraction(2) ** int(left[z, x]) * abs(Fraction(float(right[z, y])))
+                order = sorted(range(n_z), key=lambda z: (-exact[z], z))[:keep]
+                if any(exact) and max(left[:, x]) > -np.inf:
+                    assert best[x, :, y].tolist() == order + [-1] * (keep - len(order)), (x, y)
 
 
 def _check_spread(case: Case) -> None:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor as Torch
+from torch import nn
 
+import gradtrace as gt
 from gradtrace.queries import StoreError
 from gradtrace.queries.components.components import SelectorUse, check_use, members_by_selectors
 from gradtrace.queries.components.parameter_groups import resolve_groups
@@ -188,3 +192,64 @@ def test_parameters_that_cannot_be_cut(tmp_path: Path) -> None:
     longer = replace(uneven, tensors=(*tensors[:2], tensors[2]._replace(shape=(1, 4, 2)), *tensors[3:]))
     with pytest.raises(StoreError, match="axes of that name differ in length: 2, 4"):
         groups(tmp_path / "g.toml", CUT, longer)
+
+
+# Projections that are packed, or have fewer heads
+
+
+def _attention(length: int, axis: int) -> Graph:
+    """Two heads of 3 units; w is `length` along `axis`."""
+    plain = graph(2)
+    shape = (length, 4) if axis == 0 else (4, length)
+    context = plain.tensors[4]._replace(shape=(2, 2, 3), axis_names=("head", "query", None), size=12)
+    tensors = (plain.tensors[0]._replace(shape=shape, size=4 * length), *plain.tensors[1:4], context)
+    nodes = (*plain.nodes[:2], plain.nodes[2]._replace(role="context"))
+    return replace(plain, nodes=nodes, tensors=tensors)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (18, r"of w into 2 heads, but it is 18 long and 2 heads of 3 units are 6: it packs several .* slice = '{}0:6'"),
+        (24, "it is 24 long .* packs several projections"),
+        (12, "it is 12 long .* packs several projections"),
+        (4, r"it is 4 long and .* are 6: it has fewer heads, which several queries share.*slice = '{}0:3'"),
+    ],
+)
+def test_packed_projections_are_no_heads(tmp_path: Path, length: int, axis: int, message: str) -> None:
+    text = CUT.replace("['w', 'tied']", "'w'") + f"axis = {axis}\n"
+    with pytest.raises(StoreError, match=message.format(":, " * axis)):
+        groups(tmp_path / "g.toml", text, _attention(length, axis))
+
+
+def test_projections_of_heads_are_cut(tmp_path: Path) -> None:
+    text = CUT.replace("['w', 'tied']", "'w'")
+    assert list(groups(tmp_path / "g.toml", text, _attention(6, 0))) == ["head 0", "head 1"]
+
+
+class Attending(nn.Module):
+    """nn.MultiheadAttention, whose queries, keys and values are stacked in one parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Torch) -> Torch:
+        return self.attention(x, x, x, need_weights=False)[0].square().sum()
+
+
+def test_stacked_parameters_of_torch(tmp_path: Path) -> None:
+    store = gt.dump(Attending(), [{"x": torch.randn(1, 3, 8)}], tmp_path / "s").open()
+
+    def rows(parameter: str, more: str) -> list[str]:
+        (tmp_path / "g.toml").write_text(f"[[parameter_group]]\nname = 'part'\nparameter = '{parameter}'\n{more}")
+        found = store.importance(by=["parameter_group"], groups=tmp_path / "g.toml")
+        return sorted(found.to_arrow_table()["parameter_group"].to_pylist())
+
+    for parameter in ("attention.in_proj_weight", "attention.in_proj_bias"):
+        with pytest.raises(StoreError, match=rf"axis 0 of {parameter} into 2 heads, but it is 24 long .* are 8"):
+            rows(parameter, "split = 'head'")
+    assert rows("attention.out_proj.weight", "split = 'head'\naxis = 1") == ["part.head0", "part.head1"]
+    assert rows("attention.in_proj_weight", "slice = '0:8'") == ["part"]
+    store.close()
