@@ -38,25 +38,35 @@ def _whole(name: str) -> Decomposition:
     return call
 
 
-def _of_all_axes(reduce: Any) -> Decomposition:
-    """amax and amin, whose translations want the axes named."""
+def _cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Each product over the elements up to its own, the others taken for 1."""
+    x = x if dtype is None else x.to(dtype)
+    if x.dim() == 0:
+        return x.clone()
+    along = x.movedim(dim, -1)
+    n = along.shape[-1]
+    up_to = torch.ones(n, n, dtype=torch.bool).tril()
+    return torch.where(up_to, along.unsqueeze(-2), torch.ones((), dtype=x.dtype)).prod(-1).movedim(-1, dim)
 
-    def reduced(x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
-        if len(dim):
-            return NotImplemented
-        return reduce(x, list(range(x.dim())), keepdim)
 
-    return reduced
+def _rrelu(
+    x: Tensor, noise: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: Any = None
+) -> Any:
+    del generator
+    return NotImplemented if training else (torch.nn.functional.leaky_relu(x, (lower + upper) / 2), noise)
 
 
 _DECOMPOSITIONS: dict[Any, Decomposition] = {
     **LOSSES,
-    aten.amax.default: _of_all_axes(aten.amax.default),
-    aten.amin.default: _of_all_axes(aten.amin.default),
+    aten.copysign.Scalar: lambda x, other: x.abs() * math.copysign(1.0, other),
+    aten.copysign.Tensor: lambda x, other: x.abs() * torch.where(torch.signbit(other), -1.0, 1.0).to(x.dtype),
+    aten.cumprod.default: _cumprod,
     aten.deg2rad.default: lambda x: x * (math.pi / 180),
+    aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),
     aten.log10.default: lambda x: x.log() * (1 / math.log(10)),
     aten.log2.default: lambda x: x.log() * (1 / math.log(2)),
     aten.rad2deg.default: lambda x: x * (180 / math.pi),
+    aten.rrelu_with_noise_functional.default: _rrelu,
     **{getattr(aten, name).default: _whole(name) for name in SPECIAL},
 }
 
