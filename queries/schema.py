@@ -13,6 +13,13 @@ import pyarrow as pa
 DETAILS = ("study", "parameters", "all")
 DTYPES = ("float32", "float64")
 
+# Conservation holds up to rounding: sums of contributions are off by a share of their size, each contribution by TINY,
+# below which numbers lose digits. The derivatives of the CANCELLING operators are small differences of larger numbers
+# (up to some dozens, near the bend of a GELU by tanh), so that one element of theirs may be off by NOISE.
+CANCELLING = ("Gelu", "Mish", "Sigmoid", "Tanh")
+NOISE = {"float32": 64 * 2.0**-23, "float64": 64 * 2.0**-52}
+TINY = {"float32": 2.0**-126, "float64": 2.0**-1022}
+
 # Every status a sample can have; only samples with OK have rows in the other tables.
 OK = "ok"
 NON_FINITE = "non-finite"
@@ -69,7 +76,7 @@ _GRAPHS: dict[str, tuple[Column, ...]] = {
             "conservation_error",
             pa.float64(),
             "Largest |sum of contributions - gradient| / sum of |contributions| over the vertices of the first sample "
-            "of the graph.",
+            "of the graph, beyond what rounding explains.",
         ),
     ),
     "nodes": (

@@ -35,30 +35,36 @@ def first_difference(exported: Exported, module: nn.Module, inputs: Mapping[str,
         return f"the program that torch captured cannot be run by itself ({type(error).__name__})"
     ours = {tensor.name: tensor for tensor in recording.tape.tensors}
     close = _CLOSE[recording.tape.dtype]
+    names = {node: run.parameters.get(node.name, node.name) for node in run.values}
     for node, value in run.values.items():
-        tensor = ours.get(node.name)
+        tensor = ours.get(names[node])
         if tensor is not None and _differ(tensor.value.data, value, close):
             return f"the values of {_described(node)} are the first to differ"
     for node, value in reversed(run.values.items()):
-        gradient = None if node.name not in ours else _gradient(recording, ours[node.name])
+        gradient = None if names[node] not in ours else _gradient(recording, ours[names[node]])
         if gradient is not None and _differ(gradient, run.gradients.get(node, torch.zeros_like(value)), close):
             readers = ", ".join(_described(user) for user in node.users)
-            return f"the gradients that {readers} sends back to {node.name!r} are the first to differ"
+            return f"the gradients that {readers} sends back to {names[node]!r} are the first to differ"
     at = _first_module(run, module, inputs, close)
     where = f"; the outputs of module {at!r} are the first to differ" if at else ""
     return f"the program that torch captured computes something else than the model's forward{where}"
 
 
 class _Run(fx.Interpreter):
-    """Runs a captured program in torch. values: floating-point tensors by node, in order; gradients: of the loss."""
+    """Runs a captured program in torch.
+
+    values: floating-point tensors by node, in order     gradients: of the loss     parameters: their names, by node's
+    """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module, garbage_collect_values=False)
         self.values: dict[fx.Node, Tensor] = {}
         self.gradients: dict[fx.Node, Tensor] = {}
+        self.parameters: Mapping[str, str] = {}
 
     def through(self, program: torch.export.ExportedProgram, inputs: Mapping[str, Tensor]) -> None:
         """Run forward and backward on a sample."""
+        self.parameters = program.graph_signature.inputs_to_parameters
         given = [_given(program, spec, inputs) for spec in program.graph_signature.input_specs]
         with torch.enable_grad():
             outputs = self.run(*given)
@@ -71,7 +77,11 @@ class _Run(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         """See fx.Interpreter."""
         result = super().run_node(n)
-        if n.op == "call_function" and isinstance(result, Tensor) and result.is_floating_point():
+        if (
+            (n.op == "call_function" or n.name in self.parameters)
+            and isinstance(result, Tensor)
+            and result.is_floating_point()
+        ):
             self.values[n] = result
         return result
 

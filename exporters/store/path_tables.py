@@ -152,14 +152,15 @@ def _soft_counts(recording: Recording, best: BestEdges, groups: Partitions, spre
 
 
 def _soft_entries(recording: Recording, traces: SoftTraces) -> walker.Entries:
-    group, vertex, paths, weight = [], [], [], []
+    group, vertex, paths, weight = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)]
     for (g, order), entering in sorted(traces.entries.items()):
         inside = np.flatnonzero(entering.paths)
         group.append(np.full(len(inside), g, np.int32))
         vertex.append(recording.tape.calls[order].outputs.start + inside)
         paths.append(entering.paths[inside])
         weight.append(entering.weight[inside])
-    return walker.Entries(*(np.concatenate(column) for column in (group, vertex, paths, weight)))
+    columns = (np.concatenate(group), np.concatenate(vertex), np.concatenate(paths), np.concatenate(weight))
+    return walker.Entries(*columns)
 
 
 class _Counts(NamedTuple):

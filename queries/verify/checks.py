@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..database.headers import CHECKS, SqlFile, sql_files
-from ..schema import GRAIN
+from ..schema import CANCELLING, GRAIN, NOISE, TINY
 
 _TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
@@ -19,12 +19,13 @@ class RowCheck(NamedTuple):
     values: dict[str, Any]
 
 
-def _checks_of(file: SqlFile, tolerance: float) -> Iterator[RowCheck]:
+def _checks_of(file: SqlFile, dtype: str) -> Iterator[RowCheck]:
     # one, or one of each table
     listed = file.names("tables")
     for table in GRAIN if listed == ("all",) else listed or ("",):
         grain = list(GRAIN.get(table, ()))
-        known = {"tolerance": tolerance, "table": table, "grain": grain}
+        known = {"tolerance": _TOLERANCE[dtype], "table": table, "grain": grain}
+        known |= {"noise": NOISE[dtype], "tiny": TINY[dtype], "cancelling": list(CANCELLING)}
         name = file.answers.replace("{table}", table).replace("{grain}", ", ".join(grain))
         yield RowCheck(name, file.sql, {parameter.name: known[parameter.name] for parameter in file.parameters})
 
@@ -32,4 +33,4 @@ def _checks_of(file: SqlFile, tolerance: float) -> Iterator[RowCheck]:
 def row_checks(detail: str, dtype: str) -> list[RowCheck]:
     """The checks of a store of this detail and dtype; conservation holds to 1e-9 in float64, to 1e-4 in float32."""
     files = [file for file in sql_files(CHECKS).values() if file.field("needs") in ("", detail)]
-    return [check for file in files for check in _checks_of(file, _TOLERANCE[dtype])]
+    return [check for file in files for check in _checks_of(file, dtype)]

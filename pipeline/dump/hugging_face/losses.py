@@ -33,25 +33,28 @@ def give_loss_of_target(model: Any) -> None:
 
 
 def _give(model: Any, loss: Callable[..., Tensor]) -> None:
-    model.config.return_dict = True
     model.forward = MethodType(loss, model)
 
 
 def _loss_of_tokens(self: Any, input_ids: Tensor, labels: Tensor) -> Tensor:
-    return _cross_entropy(_logits(self, input_ids=input_ids), labels)
+    return _cross_entropy(logits_of(self, input_ids=input_ids), labels)
 
 
 def _loss_of_target(self: Any, input_ids: Tensor, decoder_input_ids: Tensor, labels: Tensor) -> Tensor:
-    return _cross_entropy(_logits(self, input_ids=input_ids, decoder_input_ids=decoder_input_ids), labels)
+    return _cross_entropy(logits_of(self, input_ids=input_ids, decoder_input_ids=decoder_input_ids), labels)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-def _logits(model: Any, **inputs: Tensor) -> Tensor:
-    """1 x T x V. Raises SampleError for a text that is longer than the model's positions."""
+def logits_of(model: Any, **inputs: Tensor) -> Tensor:
+    """By the forward of the model's class: 1 x T x V.
+
+    Raises SampleError for a text that is longer than the model's positions.
+    """
     caching = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
+    model.config.return_dict = True
     try:
         logits: Tensor = type(model).forward(model, **inputs, **caching).logits
     except (IndexError, RuntimeError) as error:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ....exporters.models import ModelError
 from ....queries.errors import first_line
+from .losses import logits_of
 
 _LENGTH = 6
 _SOURCE = 5  # another length, so that the embeddings of the two texts are told apart
@@ -45,28 +46,21 @@ class ProbedPair(NamedTuple):
 def probe(model: Any) -> Probed:
     """A model of one text."""
     embedding = model.get_input_embeddings()
-    with _embedded(embedding, _LENGTH) as embedded:
-        logits = _logits(model, input_ids=_tokens(model, _LENGTH))
+    with _failures_told(model), _embedded(embedding) as embedded:
+        logits = logits_of(model, input_ids=_tokens(model, _LENGTH))
     return Probed(_rows(embedding), logits.shape[-1], not _reaches_back(logits, embedded))
 
 
 def probe_pair(model: Any) -> ProbedPair:
-    """A model of two texts, as it trains: the class's own forward shifts the labels."""
+    """A model of two texts, as it trains: its class shifts the labels for the decoder."""
     decoder = model.get_decoder()
-    embedding = decoder.get_input_embeddings()
-    labels = _tokens(model, _LENGTH)
-    read: list[Tensor] = []
-
-    def look(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        read.append(named["input_ids"] if "input_ids" in named else arguments[0])
-
-    handle = decoder.register_forward_pre_hook(look, with_kwargs=True)
-    try:
-        with _embedded(embedding, _LENGTH) as embedded:
-            logits = _logits(model, input_ids=_tokens(model, _SOURCE), labels=labels)
-    finally:
-        handle.remove()
-    start, *others = read[-1][0].tolist()
+    embedding = decoder.get_input_embeddings() if hasattr(decoder, "get_input_embeddings") else decoder.embed_tokens
+    source, labels = _tokens(model, _SOURCE), _tokens(model, _LENGTH)
+    with _failures_told(model):
+        read = _shifted(model, source, labels)
+        with _embedded(embedding) as embedded:
+            logits = logits_of(model, input_ids=source, decoder_input_ids=read)
+    start, *others = read[0].tolist()
     if others != labels[0, :-1].tolist():
         raise ModelError(
             f"{type(model).__name__} does not shift its labels by one for its decoder, as models of sequences do; "
@@ -74,6 +68,24 @@ def probe_pair(model: Any) -> ProbedPair:
         )
     target = Probed(_rows(embedding), logits.shape[-1], not _reaches_back(logits, embedded))
     return ProbedPair(_rows(model.get_input_embeddings()), target, None if start == int(labels[0, -1]) else start)
+
+
+def _shifted(model: Any, source: Tensor, labels: Tensor) -> Tensor:
+    """What the decoder reads when `labels` are to be predicted: by the class's own function, or by its forward."""
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        made: Tensor = model.prepare_decoder_input_ids_from_labels(labels=labels)
+        return made
+    read: list[Tensor] = []
+
+    def look(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        read.append(named["input_ids"] if "input_ids" in named else arguments[0])
+
+    handle = model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        model(input_ids=source, labels=labels)
+    finally:
+        handle.remove()
+    return read[-1]
 
 
 def _tokens(model: Any, length: int) -> Tensor:
@@ -88,29 +100,29 @@ def _rows(embedding: Any) -> int:
     return int(embedding.weight.shape[0])
 
 
-def _logits(model: Any, **inputs: Tensor) -> Tensor:
-    """1 x T x V"""
+@contextmanager
+def _failures_told(model: Any) -> Iterator[None]:
     try:
         with torch.enable_grad():
-            logits: Tensor = model(**inputs).logits
+            yield
     except Exception as error:  # whatever a model raises
+        reason = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
         raise ModelError(
-            f"{type(model).__name__} failed on a probe of {_LENGTH} tokens: {type(error).__name__}: {first_line(error)}"
-            ". Its config.json may lack settings, such as decoder_start_token_id."
+            f"{type(model).__name__} failed on a probe of {_LENGTH} tokens: {reason}. Its config.json may lack "
+            "settings, such as decoder_start_token_id."
         ) from error
-    return logits
 
 
 @contextmanager
-def _embedded(embedding: nn.Module, length: int) -> Iterator[list[Tensor]]:
-    """While active, the embeddings of texts of `length` tokens are leaves, added to the list yielded."""
+def _embedded(embedding: nn.Module) -> Iterator[list[Tensor]]:
+    """While active, the embeddings of texts of _LENGTH tokens are leaves, added to the list yielded."""
     leaves: list[Tensor] = []
 
     def look(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        if length not in arguments[0].shape:
+        if _LENGTH not in arguments[0].shape:
             return None
         leaves.append(output.detach().requires_grad_())
-        return leaves[-1]
+        return leaves[-1].clone()  # CTRL scales it in place
 
     handle = embedding.register_forward_hook(look)
     try:

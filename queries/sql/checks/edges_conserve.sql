@@ -1,26 +1,49 @@
 -- edges: the contributions of every vertex sum to its gradient
--- reads:  edges, vertices, graphs
+-- reads:  edges, vertices, graphs, tensors, nodes
 -- needs:  all
 -- param:  $tolerance double  of the sum of |contributions|
+-- param:  $noise double  of the derivatives of $cancelling operators
+-- param:  $tiny double  of every contribution
+-- param:  $cancelling varchar[]  operators, by type
 -- unit:   vertices
-with sums as (
+with cancelling as (
+    select t.graph, t.tensor as dst_tensor
+    from tensors as t
+    join nodes as n on n.graph = t.graph and n.node = t.node
+    where list_contains($cancelling, n.op_type)
+),
+
+sums as (
     select
         sample, src as vertex,
         sum(contribution::double) as total,
-        sum(abs(contribution::double)) as size
+        sum(abs(contribution::double)) as size,
+        count(*) * $tiny as tiny
     from edges
+    group by all
+),
+
+noises as (
+    select e.sample, e.src as vertex, sum(abs(v.gradient::double)) as size
+    from edges as e
+    join cancelling as c on c.graph = e.graph and c.dst_tensor = e.dst_tensor
+    join vertices as v on v.sample = e.sample and v.vertex = e.dst
     group by all
 ),
 
 broken as (
     select
         count(*) filter (
-            where not abs(coalesce(s.total, 0) - v.gradient)
-                <= $tolerance * greatest(coalesce(s.size, 0), 1e-30)
+            where not isfinite(coalesce(s.size, 0))
+                or not abs(coalesce(s.total, 0) - v.gradient)
+                <= $tolerance * coalesce(s.size, 0)
+                    + $noise * coalesce(z.size, 0)
+                    + coalesce(s.tiny, 0)
         ) as broken
     from vertices as v
     join graphs as g on g.graph = v.graph
     left join sums as s on s.sample = v.sample and s.vertex = v.vertex
+    left join noises as z on z.sample = v.sample and z.vertex = v.vertex
     where v.vertex <> g.loss_vertex
 )
 

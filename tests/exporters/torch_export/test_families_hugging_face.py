@@ -14,7 +14,7 @@ from gradtrace.exporters.models import Traceable
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump.hugging_face.opening import open_hugging_face
 
-from ...coverage.hugging_face import BOTH, DECODER, ENCODER, GPT, T5, save_family
+from ...coverage.folders import BOTH, DECODER, ENCODER, GPT, T5, save_family
 from .shown_models import Shown, check_attention_axes, show
 
 PAIRS = ["the cat sleeps\tle chat sleeps", "a dog\tle dog", "the old dog sees the cat\tle dog sees le chat"]

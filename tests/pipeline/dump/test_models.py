@@ -128,8 +128,6 @@ def test_steps_carry_their_words(tmp_path: Path) -> None:
         ("one_weight", ("the model's output does not depend on its parameters through any operator",)),
         ("determinant", ("no rule for operator Det", "in module '(the model itself)'", "exporters/operators/")),
         ("inner_determinant", ("no rule for operator Det", "in module 'inner'", "exporters/lowering/")),
-        ("inverse_erf", ("torch.onnx.export cannot export this model", "erf_inv")),
-        ("smoothing", ("the exported model is not the model that was given", "torch's is", "aten.cross_entropy_loss")),
         ("dropout", ("for the same sample", "dropout outside nn.Dropout", "in eval mode")),
         ("missing", (f"{FILE} has no function 'missing'; it has encode, ",)),
         ("not_callable", (f"{FILE} has no function 'not_callable'",)),

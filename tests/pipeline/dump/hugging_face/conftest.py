@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ....coverage.hugging_face import BOTH, DECODER, ENCODER, GPT, T5, save_family
+from ....coverage.folders import BOTH, DECODER, ENCODER, GPT, T5, save_family
 
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2LMHeadModel", GPT),

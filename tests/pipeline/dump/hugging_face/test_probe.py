@@ -14,7 +14,7 @@ from gradtrace.pipeline.dump.hugging_face.losses import IGNORED
 from gradtrace.pipeline.dump.hugging_face.opening import open_hugging_face
 from gradtrace.pipeline.dump.hugging_face.probe import probe, probe_pair
 
-from ....coverage.hugging_face import BOTH, ENCODER, GPT, T5, VOCABULARY, save_family
+from ....coverage.folders import BOTH, ENCODER, GPT, T5, VOCABULARY, save_family
 
 XLM = {"emb_dim": 16, "n_layers": 1, "n_heads": 2, "n_words": 24, "max_position_embeddings": 32}
 XLNET = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 12}
@@ -57,6 +57,12 @@ def test_whether_later_tokens_reach_earlier_logits(architecture: str, settings: 
         ("BartForConditionalGeneration", {**BOTH, "decoder_start_token_id": 17}, 17),
         ("T5ForConditionalGeneration", T5, 0),
         ("MBartForConditionalGeneration", {**BOTH, "decoder_start_token_id": None}, None),
+        ("M2M100ForConditionalGeneration", BOTH, 3),
+        (
+            "FSMTForConditionalGeneration",
+            {**BOTH, "src_vocab_size": 24, "tgt_vocab_size": 24, "langs": ["en", "fr"]},
+            None,
+        ),
     ],
 )
 def test_what_a_decoder_reads_first(architecture: str, settings: dict[str, Any], start: int | None) -> None:

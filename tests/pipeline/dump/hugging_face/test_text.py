@@ -12,7 +12,7 @@ from gradtrace.exporters.models import SampleError
 from gradtrace.pipeline.dump.hugging_face.losses import IGNORED
 from gradtrace.pipeline.dump.hugging_face.opening import open_hugging_face
 
-from ....coverage.hugging_face import SPECIAL, WORDS, save_tokenizer
+from ....coverage.folders import SPECIAL, WORDS, save_tokenizer
 from .conftest import Folders
 
 LONG = " ".join(["cat"] * 40)

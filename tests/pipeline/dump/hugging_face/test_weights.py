@@ -17,7 +17,7 @@ from torch import Tensor
 from gradtrace.exporters.models import ModelError
 from gradtrace.pipeline.dump.hugging_face.opening import open_hugging_face
 
-from ....coverage.hugging_face import GPT, VOCABULARY
+from ....coverage.folders import GPT, VOCABULARY, save_family
 from .conftest import Folders
 from .test_folder import change
 
@@ -154,3 +154,18 @@ def test_pickled_weights_execute_nothing(copied: Folders, tmp_path: Path) -> Non
 def test_loading_says_nothing(untouched: Folders, capfd: pytest.CaptureFixture[str]) -> None:
     open_hugging_face(untouched("gpt2"))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_derivative_that_a_class_writes_out_is_torchs(tmp_path: Path) -> None:
+    """BLOOM's, whose own is exact to ten digits."""
+    settings = {"hidden_size": 16, "n_layer": 1, "n_head": 2}
+    given = save_family(tmp_path, "BloomForCausalLM", settings).double()
+    traceable = open_hugging_face(tmp_path)
+    inputs = traceable.encode("the cat sleeps").inputs
+    found = torch.autograd.grad(
+        traceable.model.double()(**inputs), traceable.model.transformer.h[0].mlp.dense_h_to_4h.weight
+    )
+    logits = given(input_ids=inputs["input_ids"]).logits
+    loss = torch.nn.functional.cross_entropy(logits[0], inputs["labels"][0])
+    wanted = torch.autograd.grad(loss, given.transformer.h[0].mlp.dense_h_to_4h.weight)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
