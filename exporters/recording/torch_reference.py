@@ -90,8 +90,8 @@ class TorchReference:
         for name, parameter in self.module.named_parameters():
             if parameter._version != versions.get(name):
                 raise ModelError(
-                    f"the model's forward changes its parameter {name}, as an embedding with max_norm does. A sample's "
-                    "gradients are those of parameters that stay: change them outside of forward, and leave max_norm out"
+                    f"the model's forward changes its parameter {name}, as an embedding with max_norm does. A "
+                    "sample has the gradients of parameters that stay: change them before, and leave max_norm out"
                 )
 
     def _check_repeats(self, inputs: Mapping[str, Tensor], loss: float) -> None:
