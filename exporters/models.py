@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..queries.errors import GradtraceError
+from ..queries.errors import GradtraceError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +34,15 @@ class ExportDifferenceError(ModelError):
 
 class SampleError(GradtraceError):
     """One sample cannot be used (an empty line, an index out of range). Other samples are not affected."""
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line; of one for want of memory, in plain words."""
+    said = first_line(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in said:
+        wanted = re.search(r"allocate (\d+) bytes", said)
+        return "it takes more memory than there is" + (f": {int(wanted[1]):,} bytes" if wanted else "")
+    return said
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,10 @@ def dump(
         times = max(len(opened.checkpoints), 1)
         return Dumped(Path(out), estimate=estimate(opened.traced, opened.samples, settings, times, workers or 1))
     done = progress or _silent
-    found = write_store(opened.traced, opened.samples, Path(out), settings, done, opened.checkpoints, chosen)
+    given = source.in_manifest() if source is not None else {}
+    found = write_store(
+        opened.traced, opened.samples, Path(out), settings, done, opened.checkpoints, chosen, source=given
+    )
     return Dumped(Path(out), found.stored, tuple(found.failed), found.before)
 
 

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ..queries.errors import GradtraceError
+from ..queries.errors import GradtraceError, first_line
 from ..queries.show.cells import escaped
 from .commands import ask as asking
 from .commands import compare as comparing
 from .commands import make as building
+from .limits import INTERRUPTED
 
 HELP = (
     "Gradient tracing: through which parts of a network does the gradient travel from the loss to the parameters?\n\n"
@@ -51,7 +52,6 @@ def common(
 # variables that say how many threads a library may have; some libraries take any text for one, others raise
 THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MOST_THREADS = 1024
-INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 
 
 def main() -> None:
@@ -61,6 +61,8 @@ def main() -> None:
         app()
     except GradtraceError as error:
         _fail(str(error))
+    except MemoryError as error:
+        _fail(f"this takes more memory than there is: {first_line(error)}")
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has seen enough
     except OSError as error:

@@ -19,6 +19,8 @@ from ..tape.values import Value
 
 Body = Callable[..., list[Any]]
 
+MOST_ITERATIONS = 100_000  # of all loops of a sample together: one that never ends is stopped
+
 
 @composite("If")
 def if_(tape: Tape, condition: Value, *, then_branch: Body, else_branch: Body) -> list[Any]:
@@ -39,6 +41,9 @@ def loop(tape: Tape, limit: Value | None, condition: Value | None, *carried: Any
     for i in itertools.count() if limit is None else range(int(limit.data)):
         if not going:
             break
+        tape.n_iterations += 1
+        if tape.n_iterations > MOST_ITERATIONS:
+            raise SampleError(f"operator Loop has run {MOST_ITERATIONS:,} times on this sample, which is the limit")
         with tape.labelled(step=first + i):
             result = body(tape.constant_integer(i), tape.constant(torch.tensor(True)), *states)
         going, states = bool(result[0].data), result[1 : 1 + len(states)]

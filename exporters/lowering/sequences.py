@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..models import SampleError
 from ..operators.arguments import Integers, integers
 from ..operators.registry import composite
 from ..tape.tape import Tape
@@ -10,11 +11,18 @@ from ..tape.values import Value
 
 def _sizes(x: Value, split: Value | Integers | None, axis: int, n_parts: int) -> list[int]:
     """The parts' sizes along `axis`: as given, or n_parts alike with a smaller last one."""
-    if split is not None:
-        return integers(split.data if isinstance(split, Value) else split)
     whole = x.shape[axis]
+    if split is not None:
+        return _checked(integers(split.data if isinstance(split, Value) else split), whole)
     each = -(-whole // n_parts)
     return [min(each, whole - i * each) for i in range(n_parts)]
+
+
+def _checked(sizes: list[int], whole: int) -> list[int]:
+    """Raise SampleError for sizes of parts that do not make up the whole."""
+    if min(sizes, default=0) < 0 or sum(sizes) != whole:
+        raise SampleError(f"parts of the sizes {sizes} were asked of an axis of size {whole}")
+    return sizes
 
 
 def _slices(tape: Tape, x: Value, sizes: list[int], axis: int) -> list[Value]:
@@ -45,7 +53,7 @@ def split_to_sequence(
         each = int(split.data)
         sizes = [min(each, whole - start) for start in range(0, whole, each)]
     else:
-        sizes = integers(split.data)
+        sizes = _checked(integers(split.data), whole)
     parts = _slices(tape, x, sizes, axis)
     if split is None and not keepdims:
         parts = [tape("Squeeze", part, tape.integers([axis])) for part in parts]

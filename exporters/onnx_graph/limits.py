@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_STATM = Path("/proc/self/statm")  # its sixth number: pages of data
 _CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
@@ -17,6 +25,25 @@ def available_memory() -> int:
         except (OSError, ValueError):  # no container, or one without a limit ("max")
             continue
     return max(min(free), 0)
+
+
+@contextmanager
+def memory_limited() -> Iterator[None]:
+    """While active, an allocation of more than is available fails, where the system can be told so (Linux).
+
+    Without, it succeeds, and the system ends the process, or another one, when it is written to.
+    """
+    if resource is None or not _STATM.exists():
+        yield
+        return
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    used = int(_STATM.read_text().split()[5]) * resource.getpagesize()
+    limits = [used + available_memory(), *(limit for limit in (before, most) if limit != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
 
 
 def _machine() -> int:

@@ -8,22 +8,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
-import onnx.inliner
 import torch
 from torch import Tensor
 
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
-from ..operators.registry import CROSS_ENTROPY, DOMAIN, SUBGRADIENT, facts_of, is_known, variant
+from ..operators.registry import CROSS_ENTROPY, SUBGRADIENT, facts_of, is_known, variant
 from ..tape.token_spans import Axes
 from .attention import AttentionPart, attention_roles
 from .dataflow import Dataflow
+from .functions import inlined
 from .loops import ONCE, Repetition, dependencies, repetitions
 from .norms import norm_roles
 from .values import attribute_of, axes_of_value, constant_of, exact_number, tensor_of, torch_dtype
 
 OLDEST_OPSET = 13  # before it, Softmax and the shape operators mean something else
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
 STANDARD = ("", "ai.onnx")  # operators of other domains are registered as domain.Operator
 SCOPES = "pkg.torch.onnx.name_scopes"
 SUBGRADIENT_KEY = f"gradtrace.{SUBGRADIENT}"
@@ -110,7 +111,7 @@ def read_graph(
     Raises ModelError for an operator without a rule, an old opset, or an output that is no floating-point scalar.
     """
     _check_opset(model)
-    model = _inlined(model)
+    model = inlined(model)
     proto = model.graph
     reader = _Reader(dtype, base)
     nodes, constants = reader.read(proto)
@@ -127,21 +128,15 @@ def read_graph(
     return OnnxGraph(inputs, nodes, {n: tensors[n] for n in names}, constants, _scalar_output(proto), axes)
 
 
-def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without functions but those of ours, whose bodies are for other tools."""
-    ours = [(f.domain, f.name) for f in model.functions if f.domain == DOMAIN]
-    if len(ours) == len(model.functions):
-        return model
-    return onnx.inliner.inline_selected_functions(model, ours, exclude=True)
-
-
 def _check_opset(model: onnx.ModelProto) -> None:
     for opset in model.opset_import:
-        if opset.domain in ("", "ai.onnx") and opset.version < OLDEST_OPSET:
+        if opset.domain in STANDARD and opset.version < OLDEST_OPSET:
             raise ModelError(
                 f"the model uses opset {opset.version}; at least {OLDEST_OPSET} is wanted. "
                 "Convert it with onnx.version_converter.convert_version(model, 20)."
             )
+        if opset.domain in STANDARD and opset.version > NEWEST_OPSET:
+            raise ModelError(f"the model uses opset {opset.version}; the newest that onnx knows here is {NEWEST_OPSET}")
 
 
 class _Reader:
@@ -155,6 +150,9 @@ class _Reader:
 
     def read(self, proto: onnx.GraphProto, module: str = "") -> tuple[list[OnnxNode], dict[str, Tensor]]:
         """The nodes of one graph, and its constants."""
+        if proto.sparse_initializer:
+            name = proto.sparse_initializer[0].values.name
+            raise ModelError(f"initializer {name!r} is sparse; tensors with all of their elements are wanted")
         for initializer in proto.initializer:
             if initializer.name in self.tensors:
                 raise ModelError(f"two subgraphs have an initializer {initializer.name!r}; give them different names")
@@ -165,6 +163,8 @@ class _Reader:
         for node in proto.node:
             module = module_of(node, module)
             modules.append(module)
+            if not any(node.output):
+                continue  # nobody can read what it computes
             if node.op_type == "Constant":
                 constants[node.output[0]] = constant_of(node, self._dtype, self._base)
             else:
@@ -259,9 +259,15 @@ def function_of(node: onnx.NodeProto) -> str:
     return str(path[-1]) if path else ""
 
 
-def _scopes(node: onnx.NodeProto) -> list[str] | None:
-    found = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
-    return None if found is None else list(ast.literal_eval(found))
+def _scopes(node: onnx.NodeProto) -> list[object] | None:
+    written = next((p.value for p in node.metadata_props if p.key == SCOPES), None)
+    if written is None:
+        return None
+    try:
+        path = ast.literal_eval(written)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # torch did not write this
+        return []
+    return path if isinstance(path, list) else []
 
 
 def _scalar_output(proto: onnx.GraphProto) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from ...queries.errors import GradtraceError
 from .. import lowering as _composites  # noqa: F401  registers them
 from .. import operators as _primitives  # noqa: F401  registers them
-from ..models import SampleError
+from ..models import ModelError, SampleError, reason
 from ..operators.registry import PRIMITIVES
 from ..tape.tape import Label, Tape
 from ..tape.token_axes import STEP, axis_names
@@ -43,23 +45,30 @@ def run(graph: OnnxGraph, tape: Tape, values: dict[str, Value], token_spans: Seq
                 if not _is_told(node, scope):
                     _tell(value, graph.axes.get(name, ()), token_offsets)
         _name_axes(tape, n_before)
-    result: Value = scope[graph.output]
+    result: Value = _find(scope, graph.output, "the model")
     return result
+
+
+def _find(scope: Mapping[str, Any], name: str, reader: str) -> Any:
+    """A value by its name; the empty name is an input left out."""
+    if name and name not in scope:
+        raise ModelError(f"{reader} reads {name!r}, which nothing before it computes")
+    return scope[name] if name else None
 
 
 def _run_node(tape: Tape, node: OnnxNode, scope: MutableMapping[str, Any], step: int | None = None) -> list[Any]:
     """Run one node on what it finds in `scope`, and put its outputs there."""
-    inputs = [scope[name] if name else None for name in node.inputs]
+    name = next((output for output in node.outputs if output), "")
+    inputs = [_find(scope, read, f"operator {node.op_type} {name!r}") for read in node.inputs]
     attributes = {
         name: partial(_run_body, tape, value, scope) if isinstance(value, Body) else value
         for name, value in node.attributes.items()
     }
     tape.n_outputs = len(node.outputs)
-    name = next((output for output in node.outputs if output), "")
     labels: dict[str, Any] = {"module": node.module, "role": node.role, "heads": node.heads, "name": name}
     if step is not None:
         labels["step"] = step
-    with tape.labelled(**labels):
+    with tape.labelled(**labels), _as_sample_error(f"operator {node.op_type} {name!r}"):
         result = tape.run(node.op_type, *inputs, **attributes)
     outputs = result if isinstance(result, list) else [result]
     scope.update(zip(node.outputs, outputs, strict=False))
@@ -72,7 +81,18 @@ def _run_body(tape: Tape, body: Body, outer: MutableMapping[str, Any], *inputs: 
     scope = ChainMap({**constants, **dict(zip(body.inputs, inputs, strict=True))}, outer)
     for node in body.nodes:
         _run_node(tape, node, scope)
-    return [scope[name] for name in body.outputs]
+    return [_find(scope, name, "the end of a subgraph") for name in body.outputs]
+
+
+@contextmanager
+def _as_sample_error(where: str) -> Iterator[None]:
+    """What no rule expects of a model that keeps to ONNX, such as a sequence where a tensor is wanted."""
+    try:
+        yield
+    except GradtraceError:
+        raise
+    except Exception as error:
+        raise SampleError(f"{where}: {reason(error)} ({type(error).__name__})") from error
 
 
 def check_inputs(graph: OnnxGraph, inputs: Mapping[str, Tensor]) -> None:

@@ -11,20 +11,33 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from ..models import ModelError
 from ..tape.token_spans import Axes
+
+_CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")  # what a node Constant may hold
 
 
 def tensor_of(proto: onnx.TensorProto, dtype: torch.dtype, base: str) -> Tensor:
     """A stored tensor; `base` is the folder of the model file, where external data lies."""
     array = numpy_helper.to_array(proto, base)
+    _refuse_no_numbers(array, f"tensor {proto.name!r}")
     if array.dtype.kind not in "fiub":  # bfloat16 and the like
         array = array.astype(np.float32)
     tensor = torch.from_numpy(np.array(array))
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
+def _refuse_no_numbers(array: np.ndarray[Any, Any], what: str) -> None:
+    if array.dtype.kind in "OSUc":
+        kind = "complex numbers" if array.dtype.kind == "c" else "texts"
+        raise ModelError(f"{what} is of {kind}; real numbers or booleans are wanted")
+
+
 def constant_of(node: onnx.NodeProto, dtype: torch.dtype, base: str) -> Tensor:
     """The value of a node Constant, whichever attribute holds it."""
+    if len(node.attribute) != 1 or node.attribute[0].name not in _CONSTANTS:
+        given = ", ".join(attribute.name for attribute in node.attribute) or "nothing"
+        raise ModelError(f"the constant {node.output[0]!r} has {given}; one of {', '.join(_CONSTANTS)} is wanted")
     attribute = node.attribute[0]
     value = attribute_of(attribute, dtype, base)
     if isinstance(value, Tensor):
@@ -75,7 +88,11 @@ def exact_number(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> float 
 
 def torch_dtype(onnx_type: int, dtype: torch.dtype) -> torch.dtype:
     """Every floating type becomes the recording's, so that float64 stays exact through casts."""
-    array = np.empty(0, dtype=onnx.helper.tensor_dtype_to_np_dtype(onnx_type))
+    try:
+        array = np.empty(0, dtype=onnx.helper.tensor_dtype_to_np_dtype(onnx_type))
+    except KeyError as error:
+        raise ModelError(f"there is no ONNX type {onnx_type} of tensors") from error
+    _refuse_no_numbers(array, "a value")
     if array.dtype.kind not in "iub":
         return dtype
     return torch.from_numpy(array).dtype

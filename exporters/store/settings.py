@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +27,11 @@ class Settings:
     def in_manifest(self) -> dict[str, Any]:
         """As the manifest stores it, and compares it when a dump is continued."""
         return {**asdict(self), "methods": sorted(self.methods)}
+
+    @classmethod
+    def of_manifest(cls, found: Mapping[str, Any]) -> Settings:
+        """Those that a manifest has stored."""
+        return cls(**{**found, "methods": tuple(found["methods"])})
 
     @property
     def needs_contribution_sums(self) -> bool:

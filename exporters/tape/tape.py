@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...queries.errors import first_line
-from ..models import ModelError, SampleError
+from ..models import ModelError, SampleError, reason
 from ..operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
 from .parameter_vertices import ParameterVertices
 from .token_axes import place, place_without_gradient
@@ -86,6 +85,7 @@ class Tape:
         self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
         self._label = Label()
         self.n_outputs = 1  # how many outputs of the current ONNX node are read
+        self.n_iterations = 0  # of all loops so far
         self.token_spans: list[TokenSpan] = []  # those that the current ONNX node depends on
         self._used_names: dict[str, int] = {}
 
@@ -193,8 +193,8 @@ class Tape:
             result: Tensor = compute(*data, **attributes)
         except NotImplementedError as error:
             raise ModelError(f"{self._where(op_type)}: {error}") from error
-        except (IndexError, RuntimeError, ValueError) as error:
-            raise SampleError(f"{self._where(op_type)}: {first_line(error)}") from error
+        except (IndexError, RuntimeError, ValueError, MemoryError) as error:
+            raise SampleError(f"{self._where(op_type)}: {reason(error)}") from error
         return result
 
     def _repeated(

@@ -101,9 +101,16 @@ def _of_torch() -> dict[Any, Decomposition]:
     }
 
 
+def _distances(x: Tensor, y: Tensor, p: float, mode: int | None) -> Tensor:
+    del mode  # how torch computes them
+    distances: Tensor = torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
+    return distances
+
+
 _DECOMPOSITIONS: dict[Any, Decomposition] = {
     **LOSSES,
     **MATRICES,
+    aten._cdist_forward.default: _distances,
     aten.column_stack.default: lambda xs: torch.cat([x if x.dim() > 1 else x.reshape(-1, 1) for x in xs], 1),
     aten.copysign.Scalar: lambda x, other: x.abs() * math.copysign(1.0, other),
     aten.copysign.Tensor: lambda x, other: x.abs() * torch.where(torch.signbit(other), -1.0, 1.0).to(x.dtype),

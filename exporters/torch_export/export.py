@@ -26,7 +26,7 @@ from .gradient_operators import add_functions, keep_gradient_operators, seen_by_
 from .kinks import TRANSLATIONS as KINKS
 from .kinks import keep_kinks
 from .losses import TRANSLATIONS as LOSSES
-from .precision import run_in_precision
+from .precision import as_default, run_in_precision, type_of
 from .quiet import quiet
 from .recurrent import TRANSLATIONS as RECURRENT
 from .recurrent import recurrent_layers_whole
@@ -120,7 +120,7 @@ def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: boo
                 program = _captured(model, inputs, shapes)
             keep_gradient_operators(program)
             keep_kinks(program)
-            with numbers_as_wide_as(model), own_decompositions():
+            with numbers_as_wide_as(model), as_default(type_of(model)), own_decompositions():
                 return torch.onnx.export(
                     program,
                     dynamo=True,

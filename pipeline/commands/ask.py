@@ -5,6 +5,7 @@ but for `trace --model`, which records a sample again.
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,9 @@ StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="A graph store:
 Formatted = Annotated[Format, typer.Option("--format", help="Format of the rows.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the rows to this file instead of stdout.")]
 Sample = Annotated[int, typer.Option("--sample", help="Number of the sample, from 0 on.")]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Stop the statement after this time; 0: let it take all it needs.")
+]
 Method = Annotated[str, typer.Option("--method", help="Which paths: a method the store was dumped with.")]
 Components = Annotated[
     Path | None,
@@ -178,9 +182,23 @@ def importance(
     _print(rows, form, out)
 
 
+_HEADROOM = 1.5  # bytes that the process may hold, for each that DuckDB counts
+
+
+def _limited(store: Store, timeout: float) -> AbstractContextManager[None]:
+    """No statement takes longer, or more memory, than it may, whatever it is made of."""
+    from ...queries.database.connection import TIMED_OUT, check_timeout, memory_limit
+    from ..limits import limited
+
+    check_timeout(timeout)
+    memory = int(_HEADROOM * memory_limit(store.connection))
+    return limited(timeout, memory, TIMED_OUT, store.remove_spilled)
+
+
 def sql(
     store: StorePath,
     text: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; - reads it from stdin.")],
+    timeout: Timeout = 300.0,
     form: Formatted = Format.TABLE,
     out: Out = None,
 ) -> None:
@@ -195,7 +213,10 @@ def sql(
     """
     from ...queries import open_store
 
-    _print(open_store(store).rows(sys.stdin.read() if text == "-" else text), form, out)
+    opened, asked = open_store(store), sys.stdin.read() if text == "-" else text
+    with _limited(opened, timeout):
+        rows = opened.rows(asked, timeout=timeout)
+    _print(rows, form, out)
 
 
 def query(
@@ -204,6 +225,7 @@ def query(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the query.")
     ] = None,
+    timeout: Timeout = 300.0,
     form: Formatted = Format.TABLE,
     out: Out = None,
 ) -> None:
@@ -216,13 +238,16 @@ def query(
     from ...queries import StoreError, open_store
     from ...queries.database.connection import read_relation
 
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for given in parameter or []:
         key, equals, value = given.partition("=")
         if not equals:
             raise StoreError(f"got -p {given!r}, wanted NAME=VALUE, as in -p sample=0.")
         values[key.strip()] = value
-    _print(read_relation(open_store(store).query(name, **values)), form, out)
+    opened = open_store(store)
+    with _limited(opened, timeout):
+        rows = read_relation(opened.query(name, timeout, **values))
+    _print(rows, form, out)
 
 
 def _signature(query: Any) -> str:

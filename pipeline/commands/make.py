@@ -184,7 +184,8 @@ def dump(
         typer.echo(estimate(opened.traced, opened.samples, settings, n_checkpoints, workers or 1))
         return
     with progress("dump", len(opened.samples.samples) * n_checkpoints) as advance:
-        summary = write(opened.traced, opened.samples, out, settings, advance, opened.checkpoints, chosen)
+        given = source.in_manifest()
+        summary = write(opened.traced, opened.samples, out, settings, advance, opened.checkpoints, chosen, source=given)
     _report(summary, out)
 
 
@@ -205,6 +206,35 @@ def _engine(name: EngineName, source: StudySource, address: str | None, workers:
         if given is not None:
             raise typer.BadParameter("it is for --engine ray, which was not given", param_hint=option)
     return None
+
+
+def repair(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A graph store: the folder that `dump` wrote.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Where the MODEL of the dump lies now; default: as the store says.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Where the samples of the dump lie now; default: as the store says.")
+    ] = None,
+) -> None:
+    """Make again what is damaged in a store, and nothing else: shards, the tables of graphs, the model.
+
+    Reads every byte of STORE, and where one is not as it was written, the MODEL and the samples that the store was
+    dumped from; they must be the same. It runs the model's code, as the dump did: repair stores of your own, or say
+    which model by --model. A healthy store is not touched.
+
+    Example: gradtrace repair runs/demo/store
+    """
+    from ...queries.manifest import read_manifest
+    from ..dump.repair import repair as make_again
+
+    repaired = make_again(store, model, samples)
+    for part in repaired:
+        typer.echo(f"repaired {escaped(part)}")
+    manifest = read_manifest(store)
+    state = "" if manifest.complete else "; its dump is not finished: the command that began it goes on"
+    what = f"{len(repaired)} parts made again" if len(repaired) != 1 else "1 part made again"
+    typer.echo(f"{escaped(str(store))}: {what if repaired else 'healthy, every byte is as it was written'}{state}")
 
 
 def demo(
@@ -237,4 +267,4 @@ def _report(summary: Summary, out: Path) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    add(app, (demo, train, zoo, generate, export, dump))
+    add(app, (demo, train, zoo, generate, export, dump, repair))

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...exporters.edges.blocks import total_edges
-from ...exporters.models import SampleError
+from ...exporters.models import Encoded, SampleError
 from ...exporters.recording.memory import return_freed_memory
 from ...exporters.recording.parameter_groups import Partition, partition
 from ...exporters.recording.recorder import Recording
@@ -27,12 +27,15 @@ from ...exporters.store.annotate import annotate, save_model
 from ...exporters.store.graphs import NewGraph, ShardGraphs, StoreGraphs
 from ...exporters.store.sample import sample_tables
 from ...exporters.store.settings import SHARD_SECONDS, SHARD_SIZE, Settings
-from ...exporters.store.writer import ROW_GROUP, WHOLE_SAMPLE, ShardWriter, StoreWriter
+from ...exporters.store.shard import ROW_GROUP, WHOLE_SAMPLE, ShardWriter
+from ...exporters.store.writer import StoreWriter
 from ...queries.manifest import MODEL, Manifest, Shard
 from ...queries.schema import INVALID, NON_FINITE, OK, table_schema
 from ...queries.show.cells import escaped
 from .checkpoints import AtCheckpoints, Checkpoint
 from .samples import Sample, Samples
+
+NO_SOURCE: Mapping[str, str] = {}
 
 
 @dataclass
@@ -93,6 +96,7 @@ class Study:
     folder: Path  # of the store
     partition: Partition
     clock: Callable[[], float] = time.monotonic
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples.samples) * len(self.model)
@@ -104,10 +108,11 @@ class Study:
             model=self.model.in_manifest(),
             samples={"source": self.samples.source, "fingerprint": self.samples.fingerprint, "count": len(self)},
             settings=self.settings.in_manifest(),
+            source=dict(self.source),
         )
 
     def make(self, task: Task, on_sample: Callable[[int], None] = lambda _: None) -> MadeShard:
-        """Make one shard, which may be closed before all samples of the task are in it; its number is its first sample.
+        """Make one shard, which may be closed before all samples of the task are in it. The store numbers it.
 
         on_sample: told the number of samples done after each one
         """
@@ -139,12 +144,7 @@ class Study:
         try:
             encoded = sample.encode()
             row.update(tokens=encoded.tokens, n_tokens=len(encoded.tokens))
-            recording = model.record(
-                encoded.inputs,
-                len(encoded.tokens),
-                encoded.first_token,
-                parameter_gradients=self.settings.needs_parameter_gradients,
-            )
+            recording = self._record(model, encoded)
         except SampleError as error:
             return {**row, "status": INVALID, "message": escaped(str(error))}
         if not recording.is_finite():
@@ -161,6 +161,21 @@ class Study:
             "seconds": time.perf_counter() - started,
             "status": OK,
         }
+
+    def graphs_of(self, number: int, known: Mapping[str, int]) -> ShardGraphs:
+        """The graphs that are known when one sample, which can be recorded, has been met."""
+        at, which = divmod(number, len(self.samples.samples))
+        graphs = ShardGraphs(known, self.partition, self.model.at(0))
+        graphs.groups(self._record(self.model.at(at), self.samples.samples[which].encode()))
+        return graphs
+
+    def _record(self, model: TracedModel, encoded: Encoded) -> Recording:
+        return model.record(
+            encoded.inputs,
+            len(encoded.tokens),
+            encoded.first_token,
+            parameter_gradients=self.settings.needs_parameter_gradients,
+        )
 
 
 class Engine(Protocol):
@@ -196,6 +211,7 @@ def dump(
     checkpoints: Sequence[Checkpoint] = (),
     engine: Engine | None = None,
     clock: Callable[[], float] = time.monotonic,
+    source: Mapping[str, str] = NO_SOURCE,
 ) -> Summary:
     """Write, or continue, the store `out`.
 
@@ -204,12 +220,13 @@ def dump(
         those it has
     engine: who makes the shards; default: this process
     clock: in seconds; a shard is closed after SHARD_SECONDS
+    source: what model and samples were opened from (StudySource.in_manifest), for whoever has to open them again
     Raises ModelError when the model cannot be traced, StoreError when `out` holds something else. A sample that fails
     is stored with its status and reason, and the dump goes on. Interrupted at any moment, the finished shards remain.
     """
     at = AtCheckpoints(model, checkpoints)
     example = first_recording(at.last, samples.samples)
-    study = Study(at, samples, settings, out, partition(example), clock)
+    study = Study(at, samples, settings, out, partition(example), clock, source)
     summary = Summary()
     with StoreWriter(out, study.manifest()) as writer:
         graphs = StoreGraphs(study.partition)

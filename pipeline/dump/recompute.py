@@ -19,7 +19,7 @@ from ..zoo import LOSS
 from .checkpoints import AtCheckpoints, Checkpoint
 from .dump import first_recording
 from .models import open_model
-from .samples import Samples, read_samples
+from .samples import Samples, how_chosen, read_samples
 
 if TYPE_CHECKING:
     from ...queries.database.reader import StoreReader
@@ -68,8 +68,7 @@ def recorded_edges(
     graph = store.graph_of(sample)
     opened = open_model(model, str(store.manifest.settings["dtype"]), checkpoint, objective)
     fingerprint_of_samples = str(store.manifest.samples["fingerprint"])
-    number = int(fingerprint_of_samples.rpartition("-")[2])  # of samples, which may be the first of a longer file
-    read = read_samples(samples, opened.encode, number)
+    read = read_samples(samples, opened.encode, *how_chosen(fingerprint_of_samples))
     _compare("samples", str(samples), read.fingerprint, fingerprint_of_samples)
     at = AtCheckpoints(opened.traced, _checkpoints(store, model))
     recording = _recording(store, sample, at, read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -79,6 +80,14 @@ def _chosen(source: str, digest: str, samples: list[Sample], limit: int | None, 
     chosen = [samples[i] for i in order[:limit]]
     seeded = "" if shuffle is None else f"-shuffled-{shuffle}"
     return Samples(source, f"{digest}-{len(chosen)}{seeded}", chosen)
+
+
+def how_chosen(fingerprint: str) -> tuple[int, int | None]:
+    """`limit` and `shuffle` that samples of this fingerprint were read with. SampleError for what is none."""
+    found = re.fullmatch(r"[0-9a-f]+-(\d+)(?:-shuffled-(-?\d+))?", fingerprint, re.ASCII)
+    if found is None:
+        raise SampleError(f"{fingerprint!r} is no fingerprint of samples")
+    return int(found[1]), None if found[2] is None else int(found[2])
 
 
 def _shuffled(n: int, seed: int) -> Sequence[int]:

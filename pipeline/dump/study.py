@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ...exporters.models import Encoded, ModelError, SampleError
 from ...exporters.recording.traced_model import SOME, Check, TracedModel
+from ...queries.manifest import SOURCE
+from ...queries.show.cells import escaped
 from ..training.runs import HELD_OUT, find_checkpoint, find_checkpoints, is_run
 from ..zoo import LOSS
 from .checkpoints import Checkpoint
@@ -44,6 +46,15 @@ class StudySource:
     limit: int | None = None
     shuffle: int | None = None
     check: Check = SOME
+
+    def in_manifest(self) -> dict[str, str]:
+        """As the manifest stores it, for a repair; nothing where a name is no text.
+
+        Number and order of the samples are in their fingerprint, the precision in the settings.
+        """
+        given = {name: getattr(self, name) for name in SOURCE}
+        found = {name: str(value) for name, value in given.items() if value is not None}
+        return found if all(escaped(text) == text for text in found.values()) else {}
 
     def open(self) -> OpenedStudy:
         """Open model and samples. Raises ModelError and SampleError for what cannot be used."""

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
+import math
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from ..errors import StoreError
-from ..manifest import Manifest
+from ..errors import StoreError, first_line
+from ..manifest import Manifest, check_sums
 from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, table_schema
 from .macros import constants, macros
-from .quoting import identifier, identifiers, quote
+from .quoting import identifier, identifiers, listed, pattern, quote
+
+MEMORY = "50%"  # of the machine's, or of what its container may use
+TIMEOUT = 300.0  # seconds after which SQL that others write is stopped
+_LONGEST = 1e8  # three years: clocks count no longer
+TIMED_OUT = "the SQL was stopped: it took longer than its timeout. Give it more (0 is no limit), or ask for less."
+_SHARE_OF_DISK = 2  # of the free disk, one part in this many may be used for what does not fit in memory
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 _SQL_TYPES = {
     pa.bool_(): "boolean",
@@ -34,6 +42,14 @@ def duckdb_errors(what: str) -> Iterator[None]:
     """Turn an error of DuckDB into a StoreError that starts with `what`."""
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise StoreError(TIMED_OUT) from error
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from error  # what Ctrl-C becomes while DuckDB works
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise StoreError(f"{what}: it takes more memory or disk than it may use ({first_line(error)}).") from error
     except duckdb.Error as error:
         raise StoreError(f"{what}: {error}") from error
 
@@ -44,13 +60,12 @@ def read_relation(relation: duckdb.DuckDBPyRelation) -> pa.Table:
         return relation.to_arrow_table()
 
 
-def scan(store: Path, files: list[str], table: str) -> str:
+def scan(store: Path, files: Sequence[str], table: str) -> str:
     """What to put behind `from` to read these files of a table, given relative to the store.
 
     The files do not hold the same number twice: `score` is that of the macro.
     """
-    paths = ", ".join(quote(str(store / file)) for file in files)
-    rows = f"read_parquet([{paths}], hive_partitioning = false)"
+    rows = f"read_parquet({listed(pattern(str(store / file)) for file in files)}, hive_partitioning = false)"
     if table != "best_edges":
         return rows
     return f"(select * replace (score(method, contribution, score) as score) from {rows})"
@@ -77,24 +92,37 @@ def _view(store: Path, manifest: Manifest, table: str) -> str:
     return f"create view {table} as select {columns} where false"
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
-    # The order matters: once external access is off, the list of folders cannot be changed.
-    spill = Path(tempfile.gettempdir()) / f"gradtrace-{os.getpid()}"
-    connection.execute(f"set temp_directory = {quote(str(spill))}")
-    connection.execute("set python_enable_replacements = false")
-    connection.execute(f"set allowed_directories = [{quote(str(store))}]")
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
+def _lock(connection: duckdb.DuckDBPyConnection, store: Path, manifest: Manifest, spill: Path) -> None:
+    """Shut off everything but the files of the tables. Nothing of the store has been read so far."""
+    files = [str(store / file.path) for file in manifest.table_files()]
+    room = shutil.disk_usage(spill).free // _SHARE_OF_DISK
+    settings = {
+        "enable_progress_bar": "false",  # it goes to stdout, into the rows, unless it is told not to
+        "memory_limit": quote(MEMORY),
+        "temp_directory": quote(str(spill)),
+        "max_temp_directory_size": quote(f"{room >> 10} KiB"),
+        "python_enable_replacements": "false",
+        "autoload_known_extensions": "false",
+        # a file and the pattern that means it alone; once external access is off, the list cannot be changed
+        "allowed_paths": listed(dict.fromkeys(path for file in files for path in (file, pattern(file)))),
+        "allowed_configs": "['max_execution_time']",
+        "enable_external_access": "false",
+        "lock_configuration": "true",
+    }
+    for name, value in settings.items():
+        connection.execute(f"set {name} = {value}")
 
 
-def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+def connect(store: Path, manifest: Manifest, spill: Path) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the views and macros of the store at the absolute path `store`, and access to it only.
 
+    spill: a folder for what does not fit in memory
     Raises StoreError when a file cannot be read or lacks a column.
     """
+    check_sums(store, manifest, manifest.stored_files("graphs"))
     connection = duckdb.connect()
-    connection.execute("set enable_progress_bar = false")  # it goes to stdout, into the rows, unless it is told not to
     with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where"):
+        _lock(connection, store, manifest, spill)
         views = [_view(store, manifest, table) for table in (*GRAPH_TABLES, *SHARD_TABLES)]
         for statement in [*macros(of_tables=False), *views]:
             connection.execute(statement)
@@ -103,8 +131,28 @@ def connect(store: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
         known = constants(str(settings["detail"]), settings["methods"][0], n_parameters)
         for statement in [*known, *macros(of_tables=True)]:
             connection.execute(statement)
-    _lock(connection, store)
     return connection
+
+
+def check_timeout(timeout: float) -> None:
+    """Raise StoreError for what is no number of seconds."""
+    if not 0 <= timeout <= _LONGEST:
+        raise StoreError(f"got a timeout of {timeout}, wanted seconds, such as {TIMEOUT:.0f}; 0 is no limit.")
+
+
+def limited(connection: duckdb.DuckDBPyConnection, timeout: float) -> duckdb.DuckDBPyConnection:
+    """Another connection to the same database, which stops each statement after `timeout` seconds; 0: it stops none."""
+    check_timeout(timeout)
+    cursor = connection.cursor()
+    cursor.execute(f"set max_execution_time = {math.ceil(timeout * 1000)}")
+    return cursor
+
+
+def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
+    """The bytes that DuckDB may hold at once, of what it counts."""
+    ((said,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    number, unit = said.split()
+    return int(float(number) * 1024 ** _UNITS.index(unit))
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_VERTICES = ("vertex", "src", "dst")  # columns that hold numbers of vertices
 Fetch = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]  # a statement and its values -> rows
 
 
@@ -112,7 +113,7 @@ def read_graph(fetch: Fetch, graph: int) -> Graph:
         raise StoreError(f"the store has no graph {graph}.")
     nodes = fetch(f"select {identifiers(Node._fields)} from nodes where graph = ? order by node", [graph])
     tensors = fetch(f"select {identifiers(Tensor._fields)} from tensors where graph = ? order by tensor", [graph])
-    return Graph(
+    found = Graph(
         graph,
         n_parameters=rows[0][0],
         n_vertices=rows[0][1],
@@ -123,3 +124,40 @@ def read_graph(fetch: Fetch, graph: int) -> Graph:
             for t in tensors
         ),
     )
+    wrong = _wrong_structure(found)
+    if wrong:
+        raise StoreError(f"the store is damaged: in graph {graph}, {wrong}.")
+    return found
+
+
+def check_numbers(graph: Graph, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Raise StoreError where a column that numbers vertices, operators or tensors of the graph names none of them."""
+    import numpy as np
+
+    ends = {"tensor": len(graph.tensors), "node": len(graph.nodes), **dict.fromkeys(_VERTICES, graph.n_vertices)}
+    for name in columns.keys() & ends.keys():
+        values = columns[name]
+        if np.ma.is_masked(values) or (values.size and not 0 <= values.min() <= values.max() < ends[name]):
+            raise StoreError(f"the store is damaged: a {name} of its rows is none of graph {graph.graph}.")
+
+
+def _wrong_structure(graph: Graph) -> str:
+    """What would lead an array over its end: numbers of operators, tensors and vertices; '' where all fit."""
+    sizes = (graph.n_parameters, graph.n_vertices, graph.loss_vertex)
+    if None in sizes or not (0 <= graph.n_parameters <= graph.n_vertices and 0 <= graph.loss_vertex < graph.n_vertices):
+        return f"parameters, vertices and loss vertex do not fit together: {', '.join(map(str, sizes))}"
+    if [node.node for node in graph.nodes] != list(range(len(graph.nodes))):
+        return "operators are not numbered from 0 on"
+    if [tensor.tensor for tensor in graph.tensors] != list(range(len(graph.tensors))):
+        return "tensors are not numbered from 0 on"
+    for tensor in graph.tensors:
+        if tensor.node is not None and not 0 <= tensor.node < len(graph.nodes):
+            return f"tensor {tensor.tensor} is computed by operator {tensor.node}, which there is not"
+        if None in tensor.shape or any(n < 0 for n in tensor.shape) or math.prod(tensor.shape) != tensor.size:
+            return f"tensor {tensor.tensor} of shape {list(tensor.shape)} has {tensor.size} elements"
+    behind = 0
+    for tensor in graph.vertex_tensors:
+        if tensor.first_vertex != behind or (tensor.kind == "parameter") != (behind < graph.n_parameters):
+            return f"tensor {tensor.tensor} begins at vertex {tensor.first_vertex}, wanted {behind}"
+        behind += tensor.size
+    return "" if behind == graph.n_vertices else f"its tensors have {behind} vertices, wanted {graph.n_vertices}"

@@ -58,11 +58,13 @@ def _revealed(store: StoreReader) -> dict[str, str]:
     labels = store.fetch("select distinct unnest(map_keys(labels)) from samples order by 1")
     checkpoints = store.fetch("select distinct checkpoint from samples where checkpoint is not null order by 1")
     model, source = store.manifest.model.get("name"), store.manifest.samples.get("source")
+    given = [store.manifest.source[name] for name in ("model", "samples") if name in store.manifest.source]
     return {
         "reveals texts": f"those of {texts} samples" if texts else "none",
         "reveals tokens": f"those of {tokens} samples" if tokens else "none",
         "reveals labels": ", ".join(name for (name,) in labels) or "none",
         "reveals checkpoints": ", ".join(name for (name,) in checkpoints) or "none",
         "reveals names": f"model {model}, samples file {source}, modules and parameters",
+        "reveals paths": ", ".join(given) or "none",
         "reveals weights": f"all, in {MODEL}" if (store.path / MODEL).exists() else "none",
     }

@@ -178,6 +178,7 @@ def _counts_table(sample: int, counted: CountedSample, question: ImportanceQuest
 
 def derived(store: StoreReader, table: pa.Table, name: str, text: str) -> pa.Table:
     """The answer of a statement over `table`, under that name, and the store's own tables."""
+    store.check_tables(text)
     with duckdb_errors("importance failed"):
         relation = cast("duckdb.DuckDBPyRelation", store.connection.from_arrow(table).query(name, text))
         return relation.to_arrow_table()

@@ -1,5 +1,6 @@
 """A store's manifest: what it says and may say, the files it lists, and whether these are what was written."""
 
+from .fields import SOURCE
 from .files import StoredFiles, check_files, check_sums, file_sum, listed_file
 from .manifest import (
     FORMAT_VERSION,
@@ -19,6 +20,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
     "MODEL",
+    "SOURCE",
     "ListedFile",
     "Manifest",
     "Shard",

@@ -133,6 +133,7 @@ _SHARD = {
     "count": whole(1),
     "files": map_of(one_of(SHARD_TABLES), list_of(_STORED, least=1)),
 }
+SOURCE = ("model", "samples", "checkpoint", "checkpoints", "objective", "check")
 _SETTINGS = {
     "detail": one_of(DETAILS),
     "dtype": one_of(DTYPES),
@@ -154,5 +155,6 @@ MANIFEST_FIELDS = fields(
         "shards": list_of(fields(_SHARD)),
         "complete": boolean,
         "sha256": SUM,
-    }
+    },
+    {"source": map_of(one_of(SOURCE), text)},
 )

@@ -99,7 +99,9 @@ class StoredFiles:
 def _refuse(store: Path, wrong: Iterable[str], manifest: Manifest) -> None:
     for reason in filter(None, wrong):
         what = "is damaged" if manifest.complete else "is damaged, or its dump has gone on since it was opened"
-        raise StoreError(f"{store} {what}: {reason}. Restore the file, or dump the store again into another folder.")
+        raise StoreError(
+            f"{store} {what}: {reason}. Make it again with `gradtrace repair {store}`, or restore the file."
+        )
 
 
 def check_files(store: Path, manifest: Manifest) -> None:

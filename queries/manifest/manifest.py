@@ -61,6 +61,7 @@ class Manifest:
     model: dict[str, str]  # name, fingerprint
     samples: dict[str, Any]  # source, fingerprint, count
     settings: dict[str, Any]  # detail, dtype, keep, methods, statistics, parameter_vertices
+    source: dict[str, str] = field(default_factory=dict)  # MODEL, the samples file and options, as they were given
     model_files: list[ListedFile] = field(default_factory=list)  # model.onnx, and its data where that is a file
     shards: list[Shard] = field(default_factory=list)
     graph_files: dict[str, StoredFile] = field(default_factory=dict)

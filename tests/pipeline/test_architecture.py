@@ -42,7 +42,7 @@ FLOORS = {
         {"store"},
     ),
     "pipeline": (
-        {"corpora", "output", "progress"},
+        {"corpora", "limits", "output", "progress"},
         {"zoo"},
         {"training"},
         {"dump"},

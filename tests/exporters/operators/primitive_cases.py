@@ -246,6 +246,7 @@ WITHOUT: list[Case] = [
     case("ConstantOfShape", [ints(2)]),
     *[case(op, [TIED, ints(3, 2, 2).astype(float)]) for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")],
     case("Equal", [ints(1, 2, 3), ints(1, 3, 3)]),
+    case("EyeLike", [np.ones((3, 4), dtype=np.int64)], k=1),
     case("IsInf", [NANS]),
     case("IsNaN", [NANS]),
     case("NonZero", [TIED]),

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradtrace.exporters.store import writer
-from gradtrace.exporters.store.writer import ShardWriter, renumber_graphs
+from gradtrace.exporters.store import shard
+from gradtrace.exporters.store.shard import ShardWriter, renumber_graphs
 from gradtrace.queries.manifest import Shard, StoredFile, file_sum
 from gradtrace.queries.schema import table_schema
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "PART_ROWS", 100)
+    monkeypatch.setattr(shard, "PART_ROWS", 100)
 
 
 def edges(first: int, n: int) -> pa.Table:
@@ -123,7 +123,7 @@ def test_rows_of_another_type_are_an_error_at_the_latest_when_it_is_finished(tmp
 
 def test_little_waits_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows do not pile up in memory when the disk is slower than the sweep."""
-    monkeypatch.setattr(writer, "_AHEAD", 3 * edges(0, 60).nbytes)
+    monkeypatch.setattr(shard, "_AHEAD", 3 * edges(0, 60).nbytes)
     made = ShardWriter(tmp_path, 0, "float32")
     for first in range(0, 6000, 60):
         made.write("edges", edges(first, 60))

@@ -18,7 +18,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from gradtrace.exporters.store.writer import ShardWriter, StoreWriter
+from gradtrace.exporters.store.shard import ShardWriter
+from gradtrace.exporters.store.writer import StoreWriter
 from gradtrace.pipeline.dump.dump import Settings, Summary, dump
 from gradtrace.pipeline.dump.models import OpenedModel
 from gradtrace.pipeline.dump.samples import Samples, read_samples

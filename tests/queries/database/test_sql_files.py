@@ -150,6 +150,60 @@ def test_a_statement_in_python_is_one_line_without_a_definition(path: Path) -> N
         assert not re.search(r"\b(with|group by|over \(|case|union|filter)\b", text), f"{path}:{first}: {text}"
 
 
+# What may stand in a statement that Python puts together: what one of these functions made of a text, ...
+QUOTING = {"quote", "identifier", "identifiers", "listed", "pattern", "scan", "sql_type"}
+# ... and these, which hold SQL or names of this package's own.
+OWN = {
+    "connection.py": {
+        "table",
+        "columns",
+        "name",
+        "value",
+        "column.name",
+        "room >> 10",
+        "rows",
+        "math.ceil(timeout * 1000)",
+    },
+    "macros.py": {"name", "value", "n_parameters", "sql_of(method)"},
+    "reader.py": {"columns", "source", "table", "where"},
+    "sample_measures.py": {"OK", "given"},
+    "sample_columns.py": {"column.sql"},
+    "importance.py": {"values", "column.sql", "name"},
+    "verify.py": {"OK"},
+    "files.py": {"value", "n", "value_of(n, k)", "_finite('x', kind.value_type)"},
+}
+IN_SQL = re.compile(
+    r"^\(?(select|from|create|comment on|order by|copy|set|labels\[|try_cast\(|if\(|when|read_parquet\(|to_json\()"
+    r"|\bfrom \{\} where |::|\bas \{\}$|\} as \{|:= \{\}"
+)
+
+
+def pasted(path: Path) -> Iterator[tuple[int, str]]:
+    """What stands in the f-strings of a file that read as a part of SQL: line and expression."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    raised = [n for n in ast.walk(tree) if isinstance(n, ast.Raise)]
+    errors = {id(part) for error in raised for part in ast.walk(error)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr) or id(node) in errors:
+            continue
+        text = "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
+        if IN_SQL.search(text):
+            yield from ((node.lineno, ast.unparse(v.value)) for v in node.values if isinstance(v, ast.FormattedValue))
+
+
+def test_nothing_is_pasted_into_sql_but_by_the_functions_that_quote() -> None:
+    """Texts of a store, a file or a user are bound, or pass through `queries.database.quoting`."""
+    pipeline = sorted((QUERIES_FOLDER.parent / "pipeline").rglob("*.py"))
+    found = [(path, line, what) for path in [*PYTHON, *pipeline] for line, what in pasted(path)]
+    assert len(found) > 20
+    wrong = [
+        f"{path.relative_to(QUERIES_FOLDER.parent)}:{line}: {what}"
+        for path, line, what in found
+        if re.match(r"\w*", what)[0] not in QUOTING and what not in OWN.get(path.name, ())  # type: ignore[index]
+    ]
+    assert wrong == []
+
+
 def test_statements_in_python_are_found() -> None:
     assert sum(len(list(statements(path))) for path in PYTHON) > 10
 
