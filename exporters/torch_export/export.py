@@ -20,20 +20,20 @@ from torch import Tensor, nn
 
 from ..models import ModelError
 from .checks import decided_without_numbers
-from .decompositions import own_decompositions
 from .folding import fold
-from .gradient_operators import TRANSLATIONS as GRADIENTS
-from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
-from .kinks import TRANSLATIONS as KINKS
-from .kinks import keep_kinks
-from .losses import TRANSLATIONS as LOSSES
 from .precision import run_in_precision
 from .quiet import quiet
-from .recurrent import TRANSLATIONS as RECURRENT
-from .recurrent import recurrent_layers_whole
 from .refusals import refusal, root_cause
-from .scalars import TRANSLATIONS as SCALARS
-from .scalars import keep_digits, numbers_as_wide_as
+from .translations.decompositions import own_decompositions
+from .translations.gradient_operators import TRANSLATIONS as GRADIENTS
+from .translations.gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .translations.kinks import TRANSLATIONS as KINKS
+from .translations.kinks import keep_kinks
+from .translations.losses import TRANSLATIONS as LOSSES
+from .translations.recurrent import TRANSLATIONS as RECURRENT
+from .translations.recurrent import recurrent_layers_whole
+from .translations.scalars import TRANSLATIONS as SCALARS
+from .translations.scalars import keep_digits, numbers_as_wide_as
 from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20

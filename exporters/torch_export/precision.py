@@ -28,12 +28,6 @@ def as_default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def type_of(model: nn.Module) -> torch.dtype:
-    """That of its floating-point parameters."""
-    floating = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
-    return next(floating, torch.get_default_dtype())
-
-
 class InPrecision(TorchFunctionMode):
     """While active, whoever asks torch for float32 or float64 gets `dtype`.
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.onnx._internal.exporter import _decomp
 
-from ..operators.registry import DOMAIN
-from ..operators.special import SPECIAL
+from ...operators.registry import DOMAIN
+from ...operators.special import SPECIAL
 from .losses import DECOMPOSITIONS as LOSSES
 from .matrices import DECOMPOSITIONS as MATRICES
 
