@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..models import ModelError
 from ..operators.registry import composite
 from ..tape.tape import Tape
 from ..tape.values import Value
@@ -43,11 +44,21 @@ def max_pool(
     auto_pad: str = "NOTSET",
     storage_order: int = 0,
 ) -> list[Value]:
-    """The largest element of each window, of equal ones the first; padding is never the largest."""
-    del storage_order  # only concerns the output of indices
+    """The largest element of each window, of equal ones the first; padding is never the largest.
+
+    A second output is where it was found: its number among all elements of `x`.
+    """
     frame = _frame(x, kernel_shape, strides, pads, dilations, ceil_mode, auto_pad)
     cut = windows(tape, padded(tape, x, frame.pads, -math.inf), kernel_shape, frame.strides, frame.dilations)
-    return [tape("ReduceMax", cut, tape.integers([-1]), keepdims=0, subgradient="first")]
+    largest = tape("ReduceMax", cut, tape.integers([-1]), keepdims=0, subgradient="first")
+    if tape.n_outputs == 1:
+        return [largest]
+    if storage_order:
+        raise ModelError("MaxPool with storage_order=1 numbers its indices by column; by row is wanted (0)")
+    numbers = tape.constant(torch.arange(x.data.numel(), dtype=tape.dtype).reshape(x.shape))
+    of_window = windows(tape, padded(tape, numbers, frame.pads, -1.0), kernel_shape, frame.strides, frame.dilations)
+    chosen = of_window.data.gather(-1, cut.data.argmax(-1, keepdim=True)).squeeze(-1)
+    return [largest, tape.constant(chosen.to(torch.int64))]
 
 
 @composite("AveragePool")

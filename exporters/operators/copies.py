@@ -228,6 +228,24 @@ def _pad_source(position: Tensor, size: int, mode: str) -> Tensor:
     raise NotImplementedError(f"Pad with mode={mode!r}")
 
 
+def _depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
+    """N x B B C x H x W to N x C x H B x W B; `mode` says whether C is the last part of the axis or the first."""
+    n, channels, height, width = x.shape
+    rest = channels // blocksize**2
+    if mode == "DCR":
+        parts = x.reshape(n, blocksize, blocksize, rest, height, width).permute(0, 3, 4, 1, 5, 2)
+    else:
+        parts = x.reshape(n, rest, blocksize, blocksize, height, width).permute(0, 1, 4, 2, 5, 3)
+    return parts.reshape(n, rest, height * blocksize, width * blocksize)
+
+
+def _space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
+    n, channels, height, width = x.shape
+    parts = x.reshape(n, channels, height // blocksize, blocksize, width // blocksize, blocksize)
+    depth = channels * blocksize**2
+    return parts.permute(0, 3, 5, 1, 2, 4).reshape(n, depth, height // blocksize, width // blocksize)
+
+
 def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) -> Tensor:
     """Every element repeats the first of `values` (off) or the second (on); an index out of range has all off."""
     if indices.is_floating_point():
@@ -240,6 +258,7 @@ def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) 
 _copies("Cast", _cast, _cast_repeats, tokens="first", passes_on="precision")
 _copies("CastLike", _cast_like, _cast_like_repeats, tokens="first", passes_on="precision")
 _copies("Concat", _concat, tokens="joined", passes_on="join")
+_copies("DepthToSpace", _depth_to_space)
 _copies("Dropout", _dropout, tokens="first", passes_on="precision")
 _copies("Expand", _expand, tokens="first", passes_on="shape")
 _copies("Flatten", _flatten, tokens="in_order", passes_on="shape")
@@ -253,6 +272,7 @@ _copies("Reshape", _reshape, tokens="in_order", passes_on="shape")
 _copies("ScatterElements", _scatter_elements, filled=2)
 _copies("ScatterND", _scatter_nd, filled=2)
 _copies("Slice", _slice, passes_on="part")
+_copies("SpaceToDepth", _space_to_depth)
 _copies("Squeeze", _squeeze, tokens="in_order", passes_on="shape")
 _copies("Tile", _tile)
 _copies("Transpose", _transpose, tokens="permuted", passes_on="shape")

@@ -28,6 +28,11 @@ def _constant_of_shape(shape: Tensor, *, value: Tensor | None = None) -> Tensor:
     return fill.reshape(()).expand(tuple(shape.tolist()))
 
 
+def _eye_like(x: Tensor, *, dtype: torch.dtype | None = None, k: int = 0) -> Tensor:
+    ones = torch.ones(x.shape, dtype=x.dtype if dtype is None else dtype)
+    return ones.tril(k).triu(k)
+
+
 def _arg(best: Callable[[Tensor, int, bool], Tensor]) -> Callable[..., Tensor]:
     def compute(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
         if select_last_index:
@@ -42,6 +47,7 @@ without_gradient("ArgMax", _arg(torch.argmax))
 without_gradient("ArgMin", _arg(torch.argmin))
 without_gradient("ConstantOfShape", _constant_of_shape)
 without_gradient("Equal", torch.eq, tokens="agreed")
+without_gradient("EyeLike", _eye_like)
 without_gradient("Greater", torch.gt, tokens="agreed")
 without_gradient("GreaterOrEqual", torch.ge, tokens="agreed")
 without_gradient("IsInf", torch.isinf, tokens="agreed")

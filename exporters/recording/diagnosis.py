@@ -15,8 +15,8 @@ from torch.export.graph_signature import InputKind, InputSpec
 
 from ..tape.values import TapeTensor
 from ..torch_export.export import Exported
-from ..torch_export.kinks import EAGER as KINKS
-from ..torch_export.recurrent import EAGER as RECURRENT
+from ..torch_export.translations.kinks import EAGER as KINKS
+from ..torch_export.translations.recurrent import EAGER as RECURRENT
 from .recorder import Recording
 
 _CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4}

@@ -53,7 +53,9 @@ class TorchReference:
         that no export can keep, and when its forward gives two losses for one sample.
         """
         with watched(self.module) as check, self._kept_buffers():
+            versions = {name: parameter._version for name, parameter in self.module.named_parameters()}
             output = self._forward(inputs)
+            self._refuse_changes(versions)
             gradients = self._backward(output)
             check(output)
         loss = float(output.detach())
@@ -83,6 +85,14 @@ class TorchReference:
             raise ModelError(f"torch's own backward of this model failed: {first_line(error)}") from error
         dense = (gradient.to_dense() if gradient.is_sparse else gradient for gradient in found)  # of nn.Embedding
         return dict(zip(parameters, dense, strict=True))
+
+    def _refuse_changes(self, versions: Mapping[str, int]) -> None:
+        for name, parameter in self.module.named_parameters():
+            if parameter._version != versions.get(name):
+                raise ModelError(
+                    f"the model's forward changes its parameter {name}, as an embedding with max_norm does. A "
+                    "sample has the gradients of parameters that stay: change them before, and leave max_norm out"
+                )
 
     def _check_repeats(self, inputs: Mapping[str, Tensor], loss: float) -> None:
         again = self.loss(inputs)

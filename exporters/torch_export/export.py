@@ -19,32 +19,24 @@ import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from ..models import ModelError
-from .decompositions import own_decompositions
+from .checks import decided_without_numbers
 from .folding import fold
-from .gradient_operators import TRANSLATIONS as GRADIENTS
-from .gradient_operators import add_functions, keep_gradient_operators, seen_by_export
-from .kinks import TRANSLATIONS as KINKS
-from .kinks import keep_kinks
-from .losses import TRANSLATIONS as LOSSES
 from .precision import run_in_precision
 from .quiet import quiet
-from .recurrent import TRANSLATIONS as RECURRENT
-from .recurrent import recurrent_layers_whole
-from .scalars import TRANSLATIONS as SCALARS
-from .scalars import keep_digits, numbers_as_wide_as
+from .refusals import refusal, root_cause
+from .translations.decompositions import own_decompositions
+from .translations.gradient_operators import TRANSLATIONS as GRADIENTS
+from .translations.gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .translations.kinks import TRANSLATIONS as KINKS
+from .translations.kinks import keep_kinks
+from .translations.losses import TRANSLATIONS as LOSSES
+from .translations.recurrent import TRANSLATIONS as RECURRENT
+from .translations.recurrent import recurrent_layers_whole
+from .translations.scalars import TRANSLATIONS as SCALARS
+from .translations.scalars import keep_digits, numbers_as_wide_as
 from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20
-
-# what to do about an error of the exporter that has these words in it
-_ADVICE = {
-    "GuardOnDataDependentSymNode": (
-        "The model decides something by the numbers in a tensor. nn.Transformer and its layers do so with masks unless "
-        "told: pass is_causal=True (tgt_is_causal=True) with a causal mask, is_causal=False with another one. In code "
-        "of your own, use torch.where"
-    ),
-    "Cannot swap": "The model's forward changes a module (module.to), which must be done before it is exported",
-}
 
 
 @dataclass
@@ -81,7 +73,7 @@ def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model, {id(x): x.detach().clone() for x in kept})
     except Exception as error:  # whatever a user's model holds
-        raise ModelError(f"the model cannot be copied (copy.deepcopy): {_reason(error)}") from error
+        raise ModelError(f"the model cannot be copied (copy.deepcopy): {root_cause(error)}") from error
 
 
 def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = True) -> Exported:
@@ -151,9 +143,7 @@ def _as_model_error() -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # the exporter raises many types, each with pages of text
-        reason = _reason(error)
-        advice = next((f". {text}" for sign, text in _ADVICE.items() if sign in reason), "")
-        raise ModelError(f"torch.onnx.export cannot export this model: {reason}{advice}") from error
+        raise ModelError(refusal(error)) from error
 
 
 def _captured(model: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, Any]) -> torch.export.ExportedProgram:
@@ -163,7 +153,7 @@ def _captured(model: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, 
         # an axis of size 1 in this sample may have any size in the next one
         any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
         try:
-            with any_size, recurrent_layers_whole(), seen_by_export(model):
+            with any_size, recurrent_layers_whole(), decided_without_numbers(), seen_by_export(model):
                 return torch.export.export(model, (), dict(inputs), dynamic_shapes=shapes, strict=strict)
         except Exception as error:
             errors.append(error)
@@ -191,14 +181,6 @@ def _refuse_projections(model: nn.Module) -> None:
                 f"module {name!r} is an LSTM with proj_size={module.proj_size}, which ONNX cannot express. "
                 "Write its cell as a Python loop."
             )
-
-
-def _reason(error: BaseException) -> str:
-    """The first telling line of an exporter's error; the root cause has it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else error}"
 
 
 def _name_parameters(model: nn.Module, model_ir: ir.Model) -> tuple[list[str], dict[str, list[str]]]:

@@ -32,7 +32,7 @@ from .. import operators as _primitives  # noqa: F401  registers them
 from ..models import ModelError
 from ..operators.registry import COMPOSITES, PRIMITIVES
 from .quiet import quiet
-from .scalars import widen_numbers
+from .translations.scalars import widen_numbers
 
 
 def _exactly(number: float) -> Any:

@@ -53,6 +53,9 @@ class StudySource:
         Number and order of the samples are in their fingerprint, the precision in the settings.
         """
         given = {name: getattr(self, name) for name in SOURCE}
+        if is_run(Path(self.model)):  # which may get more checkpoints
+            names = ",".join(checkpoint.name for checkpoint in self.taken_checkpoints())
+            given["checkpoint" if self.checkpoints is None else "checkpoints"] = names
         found = {name: str(value) for name, value in given.items() if value is not None}
         return found if all(escaped(text) == text for text in found.values()) else {}
 

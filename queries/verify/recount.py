@@ -14,6 +14,7 @@ from ..components.components import default_components
 from ..components.parameter_groups import elements
 from ..database.finest_groups import FinestGroup
 from ..database.quoting import identifiers
+from ..errors import StoreError
 from ..importance.flows import read_starts
 from ..importance.soft_flows import Flow, SoftSampleFlow, flow, read_weights
 from ..methods import find_method
@@ -65,9 +66,13 @@ def _group_of_parameter(groups: list[FinestGroup], at: Flow) -> NDArray[np.int32
     group_of = np.full(at.graph.n_parameters, -1, np.int32)
     tensors = {t.name: t for t in at.graph.tensors if t.kind == "parameter"}
     for i, group in enumerate(groups):
+        if group.parameter not in tensors:
+            raise StoreError(f"there is no parameter {group.parameter!r}, of which {group.name!r} is a group.")
         tensor = tensors[group.parameter]
         first = tensor.first_vertex or 0
         group_of[first : first + tensor.size][elements(group, tensor)] = i
+    if (group_of < 0).any():
+        raise StoreError(f"{int((group_of < 0).sum())} parameters are in no parameter group.")
     return group_of
 
 

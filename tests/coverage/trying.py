@@ -89,7 +89,8 @@ def _compare(module: nn.Module, traced: TorchModel, inputs: Mapping[str, Tensor]
     recording = traced.record(inputs)
     parameters = dict(module.named_parameters())
     loss = module(**inputs)
-    wanted = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    wanted = [gradient.to_dense() if gradient.is_sparse else gradient for gradient in found]
     tolerance = TOLERANCE[recording.tape.dtype]
     np.testing.assert_allclose(recording.loss, float(loss.detach()), rtol=tolerance, atol=tolerance)
     recorded = {t.name for t in recording.tape.tensors if t.kind == "parameter"}

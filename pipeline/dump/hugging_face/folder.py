@@ -66,7 +66,7 @@ def read_architecture(path: Path) -> Architecture:
         kinds = [kind for kind, table in tables.items() if name in table]
         if kinds:
             return Architecture(name, kinds)
-    raise ModelError(f"{path} holds {', '.join(names)}; {_why_not(names, config)}")
+    raise ModelError(f"{path} holds {', '.join(names)}{_why_not(names, config)}")
 
 
 def _classes(table: str) -> set[str]:
@@ -88,9 +88,9 @@ def _suggestion(model_type: object) -> str:
 def _why_not(names: list[str], config: dict[str, Any]) -> str:
     if config.get("auto_map"):
         return (
-            "which transformers has not: its code lies in the folder (auto_map), and code of a folder is never run. "
+            ", which transformers has not: its code lies in the folder (auto_map), and code of a folder is never run. "
             f"Read it, then {_OF_ONE_S_OWN}"
         )
     if any(name in _classes("MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES") for name in names):
-        return f"which reads sound; a model that reads text is wanted. For this one {_OF_ONE_S_OWN}"
-    return f"a causal, masked or sequence-to-sequence language model is wanted. For other models {_OF_ONE_S_OWN}"
+        return f", which reads sound; a model that reads text is wanted. For this one {_OF_ONE_S_OWN}"
+    return f"; a causal, masked or sequence-to-sequence language model is wanted. For other models {_OF_ONE_S_OWN}"

@@ -84,8 +84,8 @@ _SHAPED: dict[str, Function] = {
     "torch.roll (two axes)": lambda x: torch.roll(x, (1, -3), (1, 2)),
     "torch.rot90": lambda x: torch.rot90(x[0]),
     "torch.row_stack": lambda x: torch.row_stack([x[0], x[0]]),
-    "torch.scatter": lambda x: torch.scatter(x, 2, _INDEX[:3].expand(1, x.shape[1], 3), x.exp()),
-    "torch.scatter_add": lambda x: torch.scatter_add(x, 2, _INDEX.expand(1, x.shape[1], 4), x.exp()),
+    "torch.scatter": lambda x: torch.scatter(x, 2, _INDEX[:3].expand(1, x.shape[1], 3), x.exp()[..., :3]),
+    "torch.scatter_add": lambda x: torch.scatter_add(x, 2, _INDEX.expand(1, x.shape[1], 4), x.exp()[..., :4]),
     "torch.select": lambda x: torch.select(x, 1, 2),
     "torch.select_scatter": lambda x: torch.select_scatter(x, x[:, 0].exp(), 1, 1),
     "torch.slice_scatter": lambda x: torch.slice_scatter(x, x[..., :4].exp(), 2, 0, 8, 2),
@@ -128,10 +128,16 @@ _METHODS: dict[str, Function] = {
     "Tensor.new_zeros": lambda x: x + x.new_zeros(8),
     "Tensor.repeat": lambda x: x.repeat(2, 1, 3),
     "Tensor.scatter_": lambda x: x.clone().scatter_(1, torch.zeros(1, 1, 8, dtype=torch.int64), 0.3),
-    "Tensor.scatter_reduce(amax)": lambda x: x.scatter_reduce(2, _INDEX.expand_as(x[..., :4]), x.exp(), "amax"),
-    "Tensor.scatter_reduce(mean)": lambda x: x.scatter_reduce(2, _INDEX.expand_as(x[..., :4]), x.exp(), "mean"),
-    "Tensor.scatter_reduce(prod)": lambda x: x.scatter_reduce(2, _INDEX.expand_as(x[..., :4]), x.exp(), "prod"),
-    "Tensor.scatter_reduce(sum)": lambda x: x.scatter_reduce(2, _INDEX.expand_as(x[..., :4]), x.exp(), "sum"),
+    "Tensor.scatter_reduce(amax)": lambda x: x.scatter_reduce(
+        2, _INDEX.expand_as(x[..., :4]), x.exp()[..., :4], "amax"
+    ),
+    "Tensor.scatter_reduce(mean)": lambda x: x.scatter_reduce(
+        2, _INDEX.expand_as(x[..., :4]), x.exp()[..., :4], "mean"
+    ),
+    "Tensor.scatter_reduce(prod)": lambda x: x.scatter_reduce(
+        2, _INDEX.expand_as(x[..., :4]), x.exp()[..., :4], "prod"
+    ),
+    "Tensor.scatter_reduce(sum)": lambda x: x.scatter_reduce(2, _INDEX.expand_as(x[..., :4]), x.exp()[..., :4], "sum"),
     "Tensor.sum_to_size": lambda x: x.sum_to_size(1, 1, 8),
     "Tensor.unfold": lambda x: x.unfold(2, 3, 2),
     "Tensor.view": lambda x: x.view(1, -1),

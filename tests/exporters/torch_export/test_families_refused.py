@@ -91,16 +91,34 @@ class Projected(nn.Module):
         return self.layer(x)[0].sum() + 0 * labels.sum()
 
 
-class Masked(nn.Module):
-    """nn.TransformerEncoder looks into a mask to find out whether it is causal, unless it is told."""
+class Deciding(Smoothed):
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        y = self.layer(x)
+        return (y if bool((y > 0).any()) else y.square()).sum() + 0 * labels.sum()
+
+
+class Unknown(nn.Module):
+    """Within a module, a function that ONNX has no operator for."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), 1)
+        self.part = Smoothed()
+        self.part.forward = self._decomposed  # type: ignore[assignment]
+
+    def _decomposed(self, x: Tensor) -> Tensor:
+        return torch.linalg.svdvals(self.part.layer(x))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
-        return self.layer(x, mask=mask).square().mean() + 0 * labels.sum()
+        return self.part(x).sum() + 0 * labels.sum()
+
+
+class RenormalisesItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(3, 6, max_norm=0.5)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return (self.embedding(labels) * x).sum()
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -108,7 +126,12 @@ class Masked(nn.Module):
     ("model", "advice"),
     [
         (Projected, "proj_size"),
-        (Masked, "is_causal"),
+        (Deciding, r"decides something by the numbers in a tensor.*use torch.where"),
+        (
+            Unknown,
+            r"cannot export linalg_svd\w* in module 'part' \(test_families_refused.py, line \d+: return torch.linalg",
+        ),
+        (RenormalisesItself, r"forward changes its parameter embedding.weight, as an embedding with max_norm does"),
     ],
 )
 def test_advice(model: type[nn.Module], advice: str) -> None:

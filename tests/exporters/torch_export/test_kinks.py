@@ -16,7 +16,7 @@ import gradtrace as gt
 from gradtrace.exporters.onnx_graph.reader import SUBGRADIENT_KEY, read_graph
 from gradtrace.exporters.recording.recorder import Recorder, Recording
 from gradtrace.exporters.torch_export.export import export, for_tracing
-from gradtrace.exporters.torch_export.kinks import TRANSLATIONS
+from gradtrace.exporters.torch_export.translations.kinks import TRANSLATIONS
 
 from .kink_cases import CASES, TIES
 

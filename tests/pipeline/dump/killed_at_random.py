@@ -52,7 +52,11 @@ def main(model: str, samples_file: str, folder: str, kills: str, new: str = "0",
         out = Path(folder) / f"killed-{number:03d}"
         is_new = number >= int(kills) - int(new)
         begin = (
-            (lambda out=out: subprocess.Popen([*command, str(out)], stderr=subprocess.DEVNULL).pid)
+            (
+                lambda out=out: (
+                    subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
+                )
+            )
             if is_new
             else (lambda out=out: _begun(lambda: _dump(opened, samples, out)))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import onnx
@@ -205,3 +206,23 @@ def test_tables_have_rows_of_every_checkpoint(store: Path) -> None:
     for table in SHARD_TABLES:
         if table != "edges":
             assert set(rows(store, table)["sample"].to_pylist()) == set(range(4 * N)), table
+
+
+@pytest.mark.parametrize("options", [("--checkpoints", "all"), ("--checkpoints", "0,6"), ("--checkpoint", "3"), ()])
+def test_repaired_when_the_run_has_gone_on(
+    run: Path, samples_file: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """The store says which checkpoints it has, whichever are the run's latest and all of them by then."""
+    mine = Path(shutil.copytree(run, tmp_path / "run"))
+    command = ("dump", mine, "--samples", samples_file, *options, "--out")
+    assert gradtrace(*command, tmp_path / "wanted").code == 0
+    store = Path(shutil.copytree(tmp_path / "wanted", tmp_path / "store"))
+    last = checkpoint_path(mine, 8)
+    weights = {name: weight + 1 for name, weight in load_tensors(last).items()}
+    save_tensors(checkpoint_path(mine, 9), weights)
+    damaged = next((store / "path_edges").rglob("*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    ran = gradtrace("repair", store)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("repaired shard 0, samples 0 to ")
+    assert_same_tables(store, tmp_path / "wanted")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gradtrace.queries import StoreError, open_store
-from gradtrace.queries.manifest import MANIFEST, sealed
+from gradtrace.queries.manifest import MANIFEST, read_manifest, sealed, write_manifest
 
-from ..drawing import write_store
+from ..drawing import stored_file, write_store
 from ..drawn_cell import drawn_samples
 
 Values = dict[str, Any]
@@ -230,3 +233,51 @@ def test_only_the_files_of_the_tables_can_be_read(drawn_path: Path) -> None:
             with pytest.raises(StoreError):
                 store.rows(f"from read_text('{drawn_path / name}')")
         assert store.rows(f"from read_parquet('{drawn_path / 'graphs.parquet'}')").num_rows == 2
+
+
+def _numbers(table: str, column: str, value: object) -> Any:
+    return pytest.param(table, column, value, id=f"{table}.{column}={value}")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        _numbers(table, column, value)
+        for table, columns in {
+            "graphs": ("n_parameters", "n_vertices", "loss_vertex"),
+            "nodes": ("node",),
+            "tensors": ("tensor", "node", "first_vertex", "size"),
+            "best_edges": ("src", "dst"),
+            "entries": ("vertex",),
+        }.items()
+        for column in columns
+        for value in (-1, 2**30)
+    ]
+    + [
+        _numbers("tensors", "shape", [2**40, 2**40]),
+        _numbers("parameter_groups", "parameter", "elsewhere"),
+        _numbers("path_totals", "parameter_group", "elsewhere"),
+        _numbers("edges", "dst", 2**40),
+        _numbers("vertices", "vertex", 2**40),
+    ],
+)
+def test_numbers_that_lead_over_an_end(drawn_path: Path, table: str, column: str, value: object) -> None:
+    """One row whose number names nothing: an error of the store or a failed check, and the process lives."""
+    manifest = read_manifest(drawn_path)
+    file = manifest.stored_files(table)[0]
+    old = pq.read_table(drawn_path / file.path)
+    rows = old.to_pylist()
+    rows[-1][column] = value
+    pq.write_table(pa.Table.from_pylist(rows, schema=old.schema), drawn_path / file.path)
+    vars(file).update(vars(stored_file(drawn_path, drawn_path / file.path, len(rows))))
+    write_manifest(drawn_path, manifest)
+    with open_store(drawn_path) as store:
+        assert not all(check.ok for check in store.verify())
+        for ask in (
+            lambda: store.importance(by=["sample", "layer"]).fetchall(),
+            lambda: store.trace("out.bias", 1).text(),
+            lambda: store.k_best("out.bias", 1).text(),
+            lambda: store.rows("from vertices"),
+        ):
+            with suppress(StoreError):
+                ask()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from gradtrace.exporters.models import ModelError
 from gradtrace.pipeline.dump.hugging_face.opening import open_hugging_face
 
+from ....exporters.torch_export.shown_models import show
 from .conftest import Folders
 from .test_weights import Executed, refusal
 
@@ -57,6 +58,17 @@ def test_an_adapter_upon_its_base_model(adapter: Path, untouched: Folders) -> No
     names = [name for name, _ in opened.model.named_parameters()]
     assert sum("lora_A" in name for name in names) == sum("lora_B" in name for name in names) == 2
     assert len(names) == 4 + len(list(base.model.parameters()))
+
+
+@pytest.mark.slow
+def test_an_adapter_is_recorded(adapter: Path) -> None:
+    """With the gradients of peft's own model, on texts of two lengths."""
+    pytest.importorskip("peft")
+    traceable = open_hugging_face(adapter)
+    samples = [traceable.encode(line) for line in (TEXT, "the old dog sees a small cat")]
+    shown = show(traceable.model, [s.inputs for s in samples], torch.float64, [len(s.tokens) for s in samples])
+    names = {t.name for t in shown.recordings[0].tape.tensors if t.kind == "parameter"}
+    assert names == {name for name, _ in traceable.model.named_parameters()}
 
 
 def test_the_tokenizer_of_the_adapter_comes_first(adapter: Path) -> None:

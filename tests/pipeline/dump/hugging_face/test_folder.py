@@ -77,7 +77,9 @@ def test_a_folder_with_code_of_its_own_is_refused(copied: Folders, traps: Path) 
     change(
         path, architectures=["MineForCausalLM"], model_type="mine", auto_map={"AutoModelForCausalLM": "modeling_mine.M"}
     )
-    with pytest.raises(ModelError, match=r"holds MineForCausalLM; .* code of a folder is never run.*file.py:factory"):
+    with pytest.raises(
+        ModelError, match=r"holds MineForCausalLM, which .* code of a folder is never run.*file.py:factory"
+    ):
         open_hugging_face(path)
     assert not traps.exists()
 

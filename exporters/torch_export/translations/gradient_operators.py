@@ -19,8 +19,8 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 from torch.overrides import TorchFunctionMode
 
-from ..models import ModelError
-from ..operators.registry import DOMAIN, SCALE_GRADIENT, STOP_GRADIENT
+from ...models import ModelError
+from ...operators.registry import DOMAIN, SCALE_GRADIENT, STOP_GRADIENT
 
 aten: Any = torch.ops.aten
 _DATA_OF: Any = Tensor.data.__get__  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ import torch
 from onnxscript import opset20
 from torch import Tensor, fx
 
-from ..onnx_graph.reader import SUBGRADIENT_KEY
+from ...onnx_graph.reader import SUBGRADIENT_KEY
 
 op: Any = opset20
 aten: Any = torch.ops.aten

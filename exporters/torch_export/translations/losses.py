@@ -13,7 +13,7 @@ import torch
 from onnxscript import opset20
 from torch import Tensor
 
-from ..operators.registry import CROSS_ENTROPY, DOMAIN
+from ...operators.registry import CROSS_ENTROPY, DOMAIN
 
 op: Any = opset20
 _REDUCTIONS = ("none", "mean", "sum")  # by torch's number

@@ -18,8 +18,8 @@ from onnxscript import opset20
 from torch import nn
 from torch.onnx._internal.exporter import _building
 
-from ..onnx_graph.values import as_written, exact_key
-from .precision import as_default
+from ...onnx_graph.values import as_written, exact_key
+from ..precision import as_default
 
 op: Any = opset20
 

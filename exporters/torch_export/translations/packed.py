@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
 
-from ..models import ModelError
+from ...models import ModelError
 
 _VF: Any = torch._VF
 
