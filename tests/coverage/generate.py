@@ -67,11 +67,11 @@ def functions(before: Rows, wanted: Sequence[str]) -> str:
 
 
 def _row(name: str, found: Mapping[str, str]) -> tuple[str, ...]:
-    statuses = list(dict.fromkeys(found.values()))
-    if len(statuses) > 1:
-        statuses = [f"{status} ({dtype})" for dtype, status in found.items()]
-    parts = [status.partition(": ") for status in statuses]
-    return f"`{name}`", ", ".join(part[0] for part in parts), "; ".join(part[2] for part in parts if part[2])
+    parts = {dtype: status.partition(": ") for dtype, status in found.items()}
+    heads = {part[0] for part in parts.values()}
+    why = next((part[2] for part in parts.values() if part[2]), "")
+    status = heads.pop() if len(heads) == 1 else ", ".join(f"{part[0]} ({dtype})" for dtype, part in parts.items())
+    return f"`{name}`", status, why
 
 
 def families(before: Rows, wanted: Sequence[str]) -> str:

@@ -23,13 +23,13 @@ def test_every_function_stands_on_the_page() -> None:
 
 def test_a_refusal_says_why() -> None:
     """Nothing is wrong and nothing crashes; what is refused is refused in one line that says what to do."""
-    assert {row[1] for row in ROWS.values()} <= {WORKS, PER_LENGTH, "refused", "not tried"}
+    assert {row[1] for row in ROWS.values()} <= {WORKS, PER_LENGTH, "refused"}
     assert all(bool(row[2]) == (row[1] == "refused") for row in ROWS.values())
     assert not [name for name, row in ROWS.items() if re.search(r"Traceback|DispatchError|OpOverload", row[2])]
 
 
 def test_most_work() -> None:
-    assert sum(row[1] in (WORKS, PER_LENGTH) for row in ROWS.values()) >= 440
+    assert sum(row[1] in (WORKS, PER_LENGTH) for row in ROWS.values()) >= 570
 
 
 def _every(number: int, status: str) -> list[str]:
@@ -50,4 +50,4 @@ def test_some_of_those_that_work(shard: int, dtype: torch.dtype) -> None:
 @pytest.mark.slow
 def test_some_that_are_refused() -> None:
     for name in _every(12, "refused"):
-        assert attempt([CASES[name]], torch.float32) == f"refused: {ROWS[name][2]}"
+        assert attempt([CASES[name]], torch.float32).startswith("refused: "), name
