@@ -245,7 +245,7 @@ STEPS: dict[str, Step] = {
     "minimum": Step(torch.minimum, _binary("Min", _larger(-1))),
     "where": Step(lambda x, y: torch.where(x >= y, x, y), _where),
     "transpose": Step(lambda x, _: x.T, lambda _, x, __: _columns(x)),
-    "rows": Step(lambda x, _: x[torch.tensor([2, 0, 2])], lambda _, x, __: [x[2], x[0], x[2]]),
+    "rows": Step(lambda x, _: x[torch.tensor([2, 0, 2, 3])], lambda _, x, __: [x[2], x[0], x[2], x[3]]),
     "concat": Step(lambda x, y: torch.cat([x[1:], y[:1]]), lambda _, x, y: [*x[1:], y[0]]),
     "masked": Step(lambda x, _: x.tril(), lambda _, x, __: [[*x[i][: i + 1], *[0.0] * (N - 1 - i)] for i in range(N)]),
     "matmul": Step(lambda x, y: x @ y, _matmul),
