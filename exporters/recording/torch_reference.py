@@ -43,7 +43,7 @@ class TorchReference:
 
     def loss(self, inputs: Mapping[str, Tensor]) -> float:
         """The loss alone, by the forward that training runs. SampleError when it fails."""
-        with self._kept_buffers():
+        with self._unchanged():
             return float(self._forward(inputs).detach())
 
     def run(self, inputs: Mapping[str, Tensor]) -> Reference:
@@ -52,10 +52,8 @@ class TorchReference:
         Raises SampleError when forward fails, ModelError when backward does, when the model makes gradients of its own
         that no export can keep, and when its forward gives two losses for one sample.
         """
-        with watched(self.module) as check, self._kept_buffers():
-            versions = {name: parameter._version for name, parameter in self.module.named_parameters()}
+        with watched(self.module) as check, self._unchanged():
             output = self._forward(inputs)
-            self._refuse_changes(versions)
             gradients = self._backward(output)
             check(output)
         loss = float(output.detach())
@@ -103,21 +101,14 @@ class TorchReference:
                 "have one loss: leave such parts out in eval mode."
             )
 
-    def _check_parameters(self, versions: Mapping[str, int]) -> None:
-        for name, parameter in self.module.named_parameters():
-            if parameter._version != versions[name]:
-                raise ModelError(
-                    f"the model's forward changes its parameter {name} in place, as an embedding with max_norm does. "
-                    "Leave that out for tracing."
-                )
-
     @contextmanager
-    def _kept_buffers(self) -> Iterator[None]:
+    def _unchanged(self) -> Iterator[None]:
+        """Buffers that change inside are set back; a parameter that does is refused."""
         versions = {name: buffer._version for name, (buffer, _) in self._buffers.items()}
         of_parameters = {name: parameter._version for name, parameter in self.module.named_parameters()}
         try:
             yield
-            self._check_parameters(of_parameters)
+            self._refuse_changes(of_parameters)
         finally:
             for name, (buffer, numbers) in self._buffers.items():
                 owner, _, own = name.rpartition(".")

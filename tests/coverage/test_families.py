@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from .families import REFUSED, WORKS, rows
+from .families import PER_LENGTH, REFUSED, WORKS, rows
 
 EXPECTED = {
     "Marian": WORKS,  # sinusoids that no gradient reaches
     "Mixtral": WORKS,  # experts that a router chooses
     "GPT-OSS": WORKS,  # the same with biases, and attention sinks
-    "ProphetNet": WORKS,  # two streams of attention in the decoder
+    "ProphetNet": PER_LENGTH,  # two streams of attention in the decoder
     "XGLM": WORKS,  # constants as wide as the numbers of the model
     "BLOOM": WORKS,  # a backward of its own
     "RecurrentGemma": REFUSED,  # the same, which is no derivative

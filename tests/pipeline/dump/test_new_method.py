@@ -37,6 +37,7 @@ class Steepness:
     """Every target counts alike."""
 
     recording: Recording
+    log2_factor: None = None
 
     def of_outputs(self, outputs: slice, rank: NDArray[Any]) -> NDArray[Any]:
         del rank
