@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 TYPES := .venv/types/gradtrace# the installed package as links, for mypy
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast docs lint format clean
+.PHONY: help env demo test test-slow docs lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,11 +27,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: env ## train, export, dump, trace and rank once, on the bundled default
 	$(BIN)/gradtrace demo
 
-test: env ## run all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test-fast: env ## run the tests that take less than a few seconds each
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow'
+test: env ## run all tests but the long ones
+	$(PYTEST) -m 'not slow'
+
+test-slow: env ## run the long ones
+	$(PYTEST) -m slow
 
 docs: env ## write the pages that are made of the code, build the site of all pages in build/docs
 	$(BIN)/python docs/generate.py
