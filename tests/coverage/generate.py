@@ -26,7 +26,7 @@ Rows = dict[str, tuple[str, ...]]  # by the first cell, all cells
 def read(text: str) -> Rows:
     """The rows of all tables in a part of the page."""
     lines = (line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---"))
-    cells = (tuple(cell.strip().replace("\\|", "|") for cell in line[2:-2].split(" | ")) for line in lines)
+    cells = (tuple(_plain(cell.strip()) for cell in line[2:-2].split(" | ")) for line in lines)
     return {row[0].strip("`"): row for row in cells}
 
 
@@ -86,7 +86,16 @@ def families(before: Rows, wanted: Sequence[str]) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    """Without what Markdown would take for the next cell, or for a link."""
+    return cell.replace("|", "\\|").replace("](", "]\\(")
+
+
+def _plain(cell: str) -> str:
+    return cell.replace("\\|", "|").replace("]\\(", "](")
 
 
 def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
