@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from ..exporters.onnx_graph.limits import data_limited
+
 GRACE = 1.0  # seconds in which a statement can end by itself when it should: it removes what it wrote to the disk
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 _ENDED = b"\0"  # no signal has this number
@@ -30,7 +32,7 @@ def limited(
     watch = threading.Thread(target=_watch, args=(woken, seconds, timed_out, clean_up), daemon=True)
     before = _wake_by_signals(waker)
     try:
-        with _bounded_memory(memory):
+        with data_limited(memory):
             watch.start()
             yield
     finally:
@@ -74,19 +76,3 @@ def _wake_by_signals(waker: socket.socket) -> int | None:
 def _restore_signals(before: int | None) -> None:
     if before is not None:
         signal.set_wakeup_fd(before)
-
-
-@contextmanager
-def _bounded_memory(memory: int) -> Iterator[None]:
-    try:
-        import resource
-    except ImportError:  # not on this system
-        yield
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    allowed = min((limit for limit in (memory, soft, hard) if limit != resource.RLIM_INFINITY), default=memory)
-    resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-try:
+resource: Any = None
+with suppress(ImportError):  # Windows has none
     import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 _STATM = Path("/proc/self/statm")  # its sixth number: pages of data
 _CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
@@ -36,9 +36,19 @@ def memory_limited() -> Iterator[None]:
     if resource is None or not _STATM.exists():
         yield
         return
-    before, most = resource.getrlimit(resource.RLIMIT_DATA)
     used = int(_STATM.read_text().split()[5]) * resource.getpagesize()
-    limits = [used + available_memory(), *(limit for limit in (before, most) if limit != resource.RLIM_INFINITY)]
+    with data_limited(used + available_memory()):
+        yield
+
+
+@contextmanager
+def data_limited(n_bytes: int) -> Iterator[None]:
+    """While active, this process may hold no more than `n_bytes` of data, where the system can be told so."""
+    if resource is None:
+        yield
+        return
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [n_bytes, *(limit for limit in (before, most) if limit != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_DATA, (min(limits), most))
     try:
         yield

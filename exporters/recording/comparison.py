@@ -57,7 +57,7 @@ def difference(
     if recorder.dtype == torch.float64:
         noise = _noise(recorder.in_dtype(torch.float32), inputs, recording).times(_WIDER)
         return _first_difference(recording, wanted, TOLERANCE[torch.float64], _ROUNDED[torch.float64], noise)
-    exact = recorder.in_dtype(torch.float64).record(_in_dtype(inputs, torch.float64))
+    exact = recorder.in_dtype(torch.float64).record(inputs)
     noise = _noise(recorder, inputs, exact)
     found = _first_difference(recording, wanted, TOLERANCE[torch.float32], _ROUNDED[torch.float32], noise)
     if found is not None:  # more than rounding to float32 explains, as where the model rounds to half of that
@@ -84,15 +84,11 @@ def _noise(narrow: Recorder, inputs: Mapping[str, Tensor], exact: Recording) -> 
     right = dict(_gradients(exact))
     losses, gradients = [0.0], dict.fromkeys(right, 0.0)
     for recorder in (narrow, narrow.perturbed(_PERTURBED)):
-        recording = recorder.record(_in_dtype(inputs, narrow.dtype))
+        recording = recorder.record(inputs)
         losses.append(abs(recording.loss - exact.loss))
         for name, rounded in _gradients(recording):
             gradients[name] = max(gradients[name], float(np.abs(rounded - right[name]).max(initial=0.0)))
     return Noise(_finite(max(losses)), {name: _finite(x) for name, x in gradients.items()}).times(_SURE)
-
-
-def _in_dtype(inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
 
 
 def _finite(x: float) -> float:

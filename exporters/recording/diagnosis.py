@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind, InputSpec
 
 from ..tape.values import TapeTensor
 from ..torch_export.export import Exported
+from ..torch_export.refusals import module_of
 from ..torch_export.translations.kinks import EAGER as KINKS
 from ..torch_export.translations.recurrent import EAGER as RECURRENT
 from .recorder import Recording
@@ -112,13 +113,8 @@ def _differ(ours: Tensor, theirs: Tensor, close: float) -> bool:
 
 
 def _described(node: fx.Node) -> str:
-    path = _module_of(node)
+    path = module_of(node)
     return f"{node.target} ({node.name!r}" + (f" in module {path!r})" if path else ")")
-
-
-def _module_of(node: fx.Node) -> str:
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    return str(stack[-1][0]) if stack else ""
 
 
 def _first_module(run: _Run, module: nn.Module, inputs: Mapping[str, Tensor], close: float) -> str:

@@ -19,14 +19,14 @@ import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from ..models import ModelError
-from .checks import decided_without_numbers
+from .capture import as_captured
 from .folding import fold
 from .precision import run_in_precision
 from .quiet import quiet
 from .refusals import refusal, root_cause
 from .translations.decompositions import own_decompositions
 from .translations.gradient_operators import TRANSLATIONS as GRADIENTS
-from .translations.gradient_operators import add_functions, keep_gradient_operators, seen_by_export
+from .translations.gradient_operators import add_functions, keep_gradient_operators
 from .translations.kinks import TRANSLATIONS as KINKS
 from .translations.kinks import keep_kinks
 from .translations.losses import TRANSLATIONS as LOSSES
@@ -87,7 +87,8 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
 
 
 def _export(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Exported:
-    program = _export_program(model, inputs, dynamic)
+    names = names_in_export(model, inputs)
+    program = _export_program(model, inputs, names, dynamic)
     model_ir = program.model
     _fix_sizes(model_ir, program.exported_program.range_constraints)
     parameters, aliases = _name_parameters(model, model_ir)
@@ -96,7 +97,7 @@ def _export(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Ex
     exported = ir.serde.serialize_model(model_ir)
     add_functions(exported)
     used = [name for name in parameters if name in model_ir.graph.initializers]
-    return Exported(exported, used, aliases, names_in_export(model, inputs), program.exported_program)
+    return Exported(exported, used, aliases, names, program.exported_program)
 
 
 def check_scalar(output: object) -> Tensor:
@@ -115,9 +116,8 @@ def check_scalar(output: object) -> Tensor:
     )
 
 
-def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], dynamic: bool) -> Any:
+def _export_program(model: nn.Module, inputs: Mapping[str, Tensor], names: Mapping[str, str], dynamic: bool) -> Any:
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
-    names = names_in_export(model, inputs)
     inputs = {names[name]: x for name, x in inputs.items()}
     shapes = {name: {a: auto if a > 0 and dynamic else static for a in range(x.dim())} for name, x in inputs.items()}
     with quiet():
@@ -153,7 +153,7 @@ def _captured(model: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, 
         # an axis of size 1 in this sample may have any size in the next one
         any_size = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
         try:
-            with any_size, recurrent_layers_whole(), decided_without_numbers(), seen_by_export(model):
+            with any_size, recurrent_layers_whole(), as_captured(model):
                 return torch.export.export(model, (), dict(inputs), dynamic_shapes=shapes, strict=strict)
         except Exception as error:
             errors.append(error)

@@ -42,6 +42,12 @@ def root_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else error}"
 
 
+def module_of(node: fx.Node) -> str:
+    """The path of the module that a captured call belongs to; '' for the model itself."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]) if stack else ""
+
+
 def _node(error: BaseException | None) -> fx.Node | None:
     """The call that was being translated, which the exporter holds while it works and does not say."""
     while error is not None:
@@ -57,8 +63,8 @@ def _described(node: fx.Node) -> str:
     """The function as the model calls it, its module, and the line of code."""
     sources = node.meta.get("from_node") or []
     called = re.sub(r"_\d+$", "", str(sources[0].name if sources else node.name))
-    path = [str(entry[0]) for entry in node.meta.get("nn_module_stack", {}).values()]
-    module = f" in module {path[-1]!r}" if path and path[-1] else ""
+    path = module_of(node)
+    module = f" in module {path!r}" if path else ""
     places = _PLACE.findall(node.meta.get("stack_trace") or "")
     if not places:
         return f"{called}{module}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models import ModelError
+from .replaced import replaced
 
 _BY_POSITION = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
 
@@ -113,7 +114,7 @@ def names_in_export(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str,
 @contextmanager
 def called_by(model: nn.Module, names: Mapping[str, str]) -> Iterator[None]:
     """While active, `model` takes just these inputs, of which `names` says what they are called meanwhile."""
-    own, forward = vars(model).get("forward"), model.forward
+    forward = model.forward
     own_names = {new: old for old, new in names.items()}
 
     @functools.wraps(forward)
@@ -123,10 +124,5 @@ def called_by(model: nn.Module, names: Mapping[str, str]) -> Iterator[None]:
 
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in own_names]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    model.forward = call
-    try:
+    with replaced(model, forward=call):
         yield
-    finally:
-        del model.forward
-        if own is not None:
-            model.forward = own

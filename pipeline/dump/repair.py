@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ...exporters.store.graphs import StoreGraphs
 from ...exporters.store.settings import Settings
 from ...exporters.store.writer import StoreWriter
 from ...queries.errors import StoreError
-from ...queries.manifest import MANIFEST, MODEL, Manifest, Shard, StoredFiles, read_manifest
+from ...queries.manifest import MANIFEST, MODEL, ListedFile, Manifest, Shard, StoredFiles, read_manifest
 from .checkpoints import AtCheckpoints
 from .dump import Study, Task, first_recording
 from .hugging_face.folder import PREFIX
@@ -53,7 +53,7 @@ def find_damage(store: Path, manifest: Manifest) -> Damage:
     )
 
 
-def _first(files: StoredFiles, listed: Any) -> str:
+def _first(files: StoredFiles, listed: Sequence[ListedFile]) -> str:
     return next(filter(None, files.wrong_sums(listed)), "")
 
 

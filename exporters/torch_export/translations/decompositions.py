@@ -1,7 +1,7 @@
 """Functions of torch, written out in others before the translation to ONNX, where torch's own translation errs.
 
-Torch's translations hold float32 constants (log2), want arguments that torch does not (amax), or are missing. What
-stands here is what torch computes, in either precision. Elementwise functions that ONNX has no operator for are kept
+Torch's translations say something else at borders, want arguments that torch does not, or are missing. What stands here
+is what torch computes, in either precision. Elementwise functions that ONNX has no operator for are kept
 whole, as operators of the domain `gradtrace`.
 """
 
@@ -18,6 +18,7 @@ from torch.onnx._internal.exporter import _decomp
 
 from ...operators.registry import DOMAIN
 from ...operators.special import SPECIAL
+from ..replaced import replaced
 from .losses import DECOMPOSITIONS as LOSSES
 from .matrices import DECOMPOSITIONS as MATRICES
 
@@ -115,15 +116,11 @@ _DECOMPOSITIONS: dict[Any, Decomposition] = {
     aten.copysign.Scalar: lambda x, other: x.abs() * math.copysign(1.0, other),
     aten.copysign.Tensor: lambda x, other: x.abs() * torch.where(torch.signbit(other), -1.0, 1.0).to(x.dtype),
     aten.cumprod.default: _cumprod,
-    aten.deg2rad.default: lambda x: x * (math.pi / 180),
     aten.dstack.default: lambda xs: torch.cat([aten.atleast_3d(x) for x in xs], 2),
     aten.grid_sampler.default: _grid_sampler,
     aten.hstack.default: lambda xs: torch.cat([aten.atleast_1d(x) for x in xs], 0 if xs[0].dim() <= 1 else 1),
     aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),
-    aten.log10.default: lambda x: x.log() * (1 / math.log(10)),
-    aten.log2.default: lambda x: x.log() * (1 / math.log(2)),
     aten.masked_select.default: _masked_select,
-    aten.rad2deg.default: lambda x: x * (180 / math.pi),
     aten.rrelu_with_noise_functional.default: _rrelu,
     aten.row_stack.default: _vstack,
     aten.searchsorted.Tensor: _searchsorted,
@@ -135,14 +132,10 @@ _DECOMPOSITIONS: dict[Any, Decomposition] = {
 @contextmanager
 def own_decompositions() -> Iterator[None]:
     """While active, torch.onnx.export takes these before its own translations."""
-    exporter: Any = _decomp
-    original = exporter.create_onnx_friendly_decomposition_table
-    exporter.create_onnx_friendly_decomposition_table = lambda registered: {
-        **original(registered),
-        **_of_torch(),
-        **_DECOMPOSITIONS,
-    }
-    try:
+    original: Any = _decomp.create_onnx_friendly_decomposition_table
+
+    def table(registered: Any) -> dict[Any, Decomposition]:
+        return {**original(registered), **_of_torch(), **_DECOMPOSITIONS}
+
+    with replaced(_decomp, create_onnx_friendly_decomposition_table=table):
         yield
-    finally:
-        exporter.create_onnx_friendly_decomposition_table = original

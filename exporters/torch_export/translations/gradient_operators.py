@@ -7,23 +7,19 @@ operators of the domain `gradtrace`, functions that hand their input on, so that
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import onnx
 import torch
 from onnxscript.values import Op, Opset
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.export.graph_signature import InputKind
-from torch.overrides import TorchFunctionMode
 
 from ...models import ModelError
 from ...operators.registry import DOMAIN, SCALE_GRADIENT, STOP_GRADIENT
 
 aten: Any = torch.ops.aten
-_DATA_OF: Any = Tensor.data.__get__  # type: ignore[attr-defined]
 _VERSION = 1
 _BAGS = (
     aten.embedding_bag.default,
@@ -65,55 +61,6 @@ _stop_gradient.register_autograd(lambda _, gradient: torch.zeros_like(gradient))
 _scale_gradient.register_autograd(lambda ctx, g: (g * ctx.saved_tensors[0], None), setup_context=_hold_factor)
 _STOP: Any = torch.ops.gradtrace.stop_gradient.default
 _SCALE: Any = torch.ops.gradtrace.scale_gradient.default
-
-
-class _DataIsDetached(TorchFunctionMode):
-    """While active, `x.data` is `x.detach()`, which torch.export understands."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        return args[0].detach() if func == _DATA_OF else func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def seen_by_export(model: nn.Module) -> Iterator[None]:
-    """While active, torch.export sees two more ways of cutting gradients: `torch.inference_mode` and `.data`."""
-    own = vars(model).get("forward")
-    forward = model.forward
-
-    @functools.wraps(forward)
-    def seen(*args: Any, **kwargs: Any) -> Any:
-        with _DataIsDetached():
-            return forward(*args, **kwargs)
-
-    mode = torch.inference_mode
-    enter, leave = mode.__enter__, mode.__exit__
-    mode.__enter__, mode.__exit__ = _begin_without_gradients, _end_without_gradients  # type: ignore[method-assign]
-    model.forward = seen
-    try:
-        yield
-    finally:
-        mode.__enter__, mode.__exit__ = enter, leave  # type: ignore[method-assign]
-        del model.forward
-        if own is not None:
-            model.forward = own
-
-
-def _begin_without_gradients(mode: Any) -> None:
-    mode.enabled_before = torch.is_grad_enabled()
-    if mode.mode:
-        torch._C._set_grad_enabled(False)
-
-
-def _end_without_gradients(mode: Any, *error: Any) -> None:
-    del error
-    torch._C._set_grad_enabled(mode.enabled_before)
 
 
 def keep_gradient_operators(program: torch.export.ExportedProgram) -> None:

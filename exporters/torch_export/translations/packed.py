@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  its usual name
 
 from ...models import ModelError
+from ..replaced import replaced
 
 _VF: Any = torch._VF
 
@@ -64,9 +65,5 @@ def _pad(
 @contextmanager
 def one_sentence_unpacked() -> Iterator[None]:
     """While active, packing a sentence leaves it as it is."""
-    originals = _VF._pack_padded_sequence, _VF._pad_packed_sequence
-    _VF._pack_padded_sequence, _VF._pad_packed_sequence = _pack, _pad
-    try:
+    with replaced(_VF, _pack_padded_sequence=_pack, _pad_packed_sequence=_pad):
         yield
-    finally:
-        _VF._pack_padded_sequence, _VF._pad_packed_sequence = originals

@@ -16,6 +16,7 @@ from onnxscript import opset20
 from onnxscript.function_libs.torch_lib.ops import core
 from torch import Tensor
 
+from ..replaced import replaced
 from .packed import OneInEachStep, one_sentence_unpacked
 
 op: Any = opset20  # its operators also take Python numbers and lists, which their annotations do not say
@@ -87,15 +88,9 @@ _OPERATORS = {name: _define_lstm() if name == "lstm" else _define(name) for name
 @contextmanager
 def recurrent_layers_whole() -> Iterator[None]:
     """While active, recurrent layers on plain tensors, and on one packed sentence, run as the custom operators."""
-    originals = {name: getattr(_VF, name) for name in _NAMES}
-    for name, original in originals.items():
-        setattr(_VF, name, _whole(_OPERATORS[name], original))
-    try:
-        with one_sentence_unpacked():
-            yield
-    finally:
-        for name, original in originals.items():
-            setattr(_VF, name, original)
+    whole = {name: _whole(_OPERATORS[name], getattr(_VF, name)) for name in _NAMES}
+    with replaced(_VF, **whole), one_sentence_unpacked():
+        yield
 
 
 def _whole(operator: Any, original: Callable[..., Any]) -> Callable[..., Any]:

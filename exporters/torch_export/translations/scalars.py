@@ -20,6 +20,7 @@ from torch.onnx._internal.exporter import _building
 
 from ...onnx_graph.values import as_written, exact_key
 from ..precision import as_default
+from ..replaced import replaced
 
 op: Any = opset20
 
@@ -39,8 +40,7 @@ TRANSLATIONS: dict[Any, Any] = {torch.ops.aten.scalar_tensor.default: _scalar_te
 @contextmanager
 def numbers_as_wide_as(model: nn.Module) -> Iterator[None]:
     """While active, numbers and tensors without a type are float64 if the model is, as they were in its forward."""
-    building: Any = _building
-    original = building._get_or_create_constant
+    original: Any = _building._get_or_create_constant
     if not any(parameter.dtype == torch.float64 for parameter in model.parameters()):
         yield
         return
@@ -51,12 +51,8 @@ def numbers_as_wide_as(model: nn.Module) -> Iterator[None]:
             dtype = ir.DataType.DOUBLE
         return original(known, number, dtype, opset)
 
-    building._get_or_create_constant = make
-    try:
-        with as_default(torch.float64):
-            yield
-    finally:
-        building._get_or_create_constant = original
+    with replaced(_building, _get_or_create_constant=make), as_default(torch.float64):
+        yield
 
 
 def widen_numbers(model: ir.Model) -> None:

@@ -1,21 +1,25 @@
-"""Torch's own code that looks into tensors, which an export cannot, to decide what changes no number.
+"""What torch.export is blind to while it captures a program, said so that it sees.
 
-nn.Transformer finds out whether a mask is causal to choose a kernel, and `gaussian_nll_loss` whether a variance is
-negative.
+It passes over two ways of cutting gradients, `torch.inference_mode` and `.data`. And code of torch's own looks into
+tensors, which an export cannot, to decide what changes no number: nn.Transformer whether a mask is causal, to choose a
+kernel, and `gaussian_nll_loss` whether a variance is negative.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
 from torch.nn.modules import transformer
 from torch.overrides import TorchFunctionMode
+
+from .replaced import replaced
 
 
 def _gaussian_nll_loss(
@@ -40,7 +44,10 @@ def _gaussian_nll_loss(
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
-_REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = {F.gaussian_nll_loss: _gaussian_nll_loss}
+_REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    F.gaussian_nll_loss: _gaussian_nll_loss,
+    Tensor.data.__get__: lambda x, *_: x.detach(),  # type: ignore[attr-defined]
+}
 
 
 class _Replacing(TorchFunctionMode):
@@ -61,14 +68,31 @@ def _as_told(mask: Tensor | None, is_causal: bool | None = None, size: int | Non
     return is_causal is True
 
 
+def _begin_without_gradients(mode: Any) -> None:
+    mode.enabled_before = torch.is_grad_enabled()
+    if mode.mode:
+        torch._C._set_grad_enabled(False)
+
+
+def _end_without_gradients(mode: Any, *error: Any) -> None:
+    del error
+    torch._C._set_grad_enabled(mode.enabled_before)
+
+
 @contextmanager
-def decided_without_numbers() -> Iterator[None]:
-    """While active, these functions do not look into tensors."""
-    module: Any = transformer
-    original = module._detect_is_causal_mask
-    module._detect_is_causal_mask = _as_told
-    try:
+def as_captured(model: nn.Module) -> Iterator[None]:
+    """While active, `model` and torch do what says the same to torch.export."""
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def seen(*args: Any, **kwargs: Any) -> Any:
         with _Replacing():
-            yield
-    finally:
-        module._detect_is_causal_mask = original
+            return forward(*args, **kwargs)
+
+    no_grad = {"__enter__": _begin_without_gradients, "__exit__": _end_without_gradients}
+    with (
+        replaced(transformer, _detect_is_causal_mask=_as_told),
+        replaced(torch.inference_mode, **no_grad),
+        replaced(model, forward=seen),
+    ):
+        yield
