@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from ..models import ModelError
 from ..operators.registry import composite
@@ -107,22 +108,31 @@ def _masked(tape: Tape, scores: Value, mask: Value | None, n_past: int | None) -
     Also, where a query may see no key at all (their scores stay as they are): N x H x Q x 1, or None.
     """
     n_queries, n_keys = scores.shape[-2:]
-    allowed = torch.ones(n_queries, n_keys, dtype=torch.bool)
-    if n_past is not None:
-        allowed = allowed.tril(n_past)
+    seen = torch.ones(n_queries, n_keys, dtype=torch.bool)
+    allowed = tape.constant(seen if n_past is None else seen.tril(n_past))
     if mask is not None:
         missing = n_keys - mask.shape[-1]
-        if mask.data.dtype == torch.bool:
-            allowed = allowed & torch.nn.functional.pad(mask.data, (0, missing), value=False)
-        else:
+        if mask.data.dtype != torch.bool:
             scores = tape("Add", scores, _filled_up(tape, mask, missing))
-            allowed = allowed & torch.nn.functional.pad(mask.data != -math.inf, (0, missing), value=False)
-    if bool(allowed.all()):
+        allowed = tape.compute(lambda allowed, mask: allowed & _shown(mask, missing), allowed, mask)
+    if tape.decide(lambda allowed: bool(allowed.all()), allowed):
         return scores, None
-    blind = ~allowed.any(-1, keepdim=True)
-    shown = tape.constant((allowed | blind).expand(scores.shape))
+    shape = scores.shape
+    shown = tape.compute(lambda allowed: (allowed | _blind(allowed)).expand(shape), allowed)
     masked = tape("Where", shown, scores, tape.number(-math.inf))
-    return masked, tape.constant(blind.expand(*scores.shape[:-1], 1)) if bool(blind.any()) else None
+    if not tape.decide(lambda allowed: bool(_blind(allowed).any()), allowed):
+        return masked, None
+    return masked, tape.compute(lambda allowed: _blind(allowed).expand(*shape[:-1], 1), allowed)
+
+
+def _shown(mask: Tensor, missing: int) -> Tensor:
+    """Which keys a mask lets a query see; none of the `missing` ones behind it."""
+    return torch.nn.functional.pad(mask if mask.dtype == torch.bool else mask != -math.inf, (0, missing), value=False)
+
+
+def _blind(allowed: Tensor) -> Tensor:
+    """Which queries may see no key at all: ... x Q x 1"""
+    return ~allowed.any(-1, keepdim=True)
 
 
 def _filled_up(tape: Tape, mask: Value, missing: int) -> Value:

@@ -25,8 +25,7 @@ MOST_ITERATIONS = 100_000  # of all loops of a sample together: one that never e
 @composite("If")
 def if_(tape: Tape, condition: Value, *, then_branch: Body, else_branch: Body) -> list[Any]:
     """The outputs of the branch that the sample takes; the other one is not in the graph."""
-    del tape
-    return then_branch() if bool(condition.data) else else_branch()
+    return then_branch() if tape.decide(bool, condition) else else_branch()
 
 
 @composite("Loop")
@@ -36,9 +35,10 @@ def loop(tape: Tape, limit: Value | None, condition: Value | None, *carried: Any
     body(iteration, condition, *carried) -> condition, *carried, *scanned
     """
     states, rows, scans = list(carried), [], tape.n_outputs > len(carried)
-    going = condition is None or bool(condition.data)
-    first = 0 if limit is None else max((x.first for x in tape.token_spans if x.length == int(limit.data)), default=0)
-    for i in itertools.count() if limit is None else range(int(limit.data)):
+    going = condition is None or tape.decide(bool, condition)
+    most = None if limit is None else tape.decide(int, limit)
+    first = max((x.first for x in tape.token_spans if x.length == most), default=0)
+    for i in itertools.count() if most is None else range(most):
         if not going:
             break
         tape.n_iterations += 1
@@ -46,7 +46,7 @@ def loop(tape: Tape, limit: Value | None, condition: Value | None, *carried: Any
             raise SampleError(f"operator Loop has run {MOST_ITERATIONS:,} times on this sample, which is the limit")
         with tape.labelled(step=first + i):
             result = body(tape.constant_integer(i), tape.constant(torch.tensor(True)), *states)
-        going, states = bool(result[0].data), result[1 : 1 + len(states)]
+        going, states = tape.decide(bool, result[0]), result[1 : 1 + len(states)]
         rows.append(result[1 + len(states) :])
     if scans and not rows:
         raise _no_shape("Loop")

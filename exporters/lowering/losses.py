@@ -61,7 +61,7 @@ def _pick(tape: Tape, scores: Value, labels: Value, ignore_index: int | None) ->
             "cross_entropy with probabilities as targets cannot be exported: ONNX's loss wants the numbers of classes. "
             "Write -(targets * scores.log_softmax(1)).sum(1).mean()"
         )
-    index = tape.constant(torch.where(_kept(labels.data, ignore_index), labels.data, 0).unsqueeze(1))
+    index = tape.compute(lambda data: torch.where(_kept(data, ignore_index), data, 0).unsqueeze(1), labels)
     return tape("Squeeze", tape("GatherElements", scores, index, axis=1), tape.integers([1]))
 
 
@@ -74,22 +74,27 @@ def _reduced(
     ignore_index: int | None,
     n_classes: int,
 ) -> Value:
-    kept = _kept(labels.data, ignore_index)
-    if weights is None and bool(kept.all()):
+    if weights is None and tape.decide(lambda data: bool(_kept(data, ignore_index).all()), labels):
         if reduction == "none":
             return losses
         return tape("ReduceMean" if reduction == "mean" else "ReduceSum", losses, keepdims=0)
-    each = _weights(tape, labels.data, kept, weights, n_classes)
-    weighted = tape("Mul", losses, tape.constant(each))
+    each = _weights(tape, labels, ignore_index, weights, n_classes)
+    weighted = tape("Mul", losses, each)
     if reduction == "none":
         return weighted
     total = tape("ReduceSum", weighted, keepdims=0)
-    return total if reduction == "sum" else tape("Div", total, tape.constant(each.sum()))
+    return total if reduction == "sum" else tape("Div", total, tape.compute(torch.sum, each))
 
 
-def _weights(tape: Tape, labels: Tensor, kept: Tensor, weights: Value | None, n_classes: int) -> Tensor:
-    per_class = torch.ones(n_classes, dtype=tape.dtype) if weights is None else weights.data.detach()
-    return torch.where(kept, per_class[torch.where(kept, labels, 0)], 0.0)
+def _weights(tape: Tape, labels: Value, ignore_index: int | None, weights: Value | None, n_classes: int) -> Value:
+    """What each loss is weighted with: its class's weight, 0 for an ignored position."""
+    per_class = tape.constant(torch.ones(n_classes, dtype=tape.dtype)) if weights is None else weights
+
+    def weigh(labels: Tensor, per_class: Tensor) -> Tensor:
+        kept = _kept(labels, ignore_index)
+        return torch.where(kept, per_class[torch.where(kept, labels, 0)], 0.0)
+
+    return tape.compute(weigh, labels, per_class)
 
 
 def _kept(labels: Tensor, ignore_index: int | None) -> Tensor:

@@ -104,8 +104,8 @@ def _initial(tape: Tape, state: Value | None, d: int, batch: int, setting: Setti
     return tape("Gather", state, tape.constant_integer(d), axis=1 if setting.layout else 0)
 
 
-def _check_lengths(op_type: str, lengths: Value | None, n_steps: int) -> None:
-    if lengths is not None and not bool((lengths.data == n_steps).all()):
+def _check_lengths(tape: Tape, op_type: str, lengths: Value | None, n_steps: int) -> None:
+    if lengths is not None and not tape.decide(lambda found: bool((found == n_steps).all()), lengths):
         raise ModelError(
             f"operator {op_type} with sequence_lens shorter than the input is not supported: do not pad samples"
         )
@@ -175,7 +175,7 @@ def rnn(
     """h_t = f((x_t W^T + Wb) + (h_{t-1} R^T + Rb)). Role: `hidden`."""
     _refuse_clip("RNN", clip)
     setting = _setting("RNN", activations, ["Tanh"], hidden_size or r.shape[2], direction, layout)
-    _check_lengths("RNN", lengths, x.shape[layout])
+    _check_lengths(tape, "RNN", lengths, x.shape[layout])
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
         (gate,) = _gates(tape, ["hidden"], w, r, bias, d, setting.hidden_size)
@@ -220,7 +220,7 @@ def lstm(
     if input_forget or peepholes is not None:
         raise ModelError("operator LSTM with input_forget or peepholes is not supported")
     setting = _setting("LSTM", activations, ["Sigmoid", "Tanh", "Tanh"], hidden_size or r.shape[2], direction, layout)
-    _check_lengths("LSTM", lengths, x.shape[layout])
+    _check_lengths(tape, "LSTM", lengths, x.shape[layout])
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
         names = ["input_gate", "output_gate", "forget_gate", "cell_gate"]
@@ -270,7 +270,7 @@ def gru(
     """Roles: `reset_gate`, `update_gate`, `new_gate`, `hidden` (h_t)."""
     _refuse_clip("GRU", clip)
     setting = _setting("GRU", activations, ["Sigmoid", "Tanh"], hidden_size or r.shape[2], direction, layout)
-    _check_lengths("GRU", lengths, x.shape[layout])
+    _check_lengths(tape, "GRU", lengths, x.shape[layout])
 
     def run(d: int, x: Value, reverse: bool) -> tuple[list[Value], list[Value]]:
         names = ["update_gate", "reset_gate", "new_gate"]

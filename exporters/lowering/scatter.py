@@ -41,7 +41,8 @@ def _rounds(at: Tensor) -> list[Tensor]:
 def _elements(operator: str) -> Callable[..., Value]:
     def scatter(tape: Tape, x: Value, index: Value, updates: Value, *, reduction: str, axis: int = 0) -> Value:
         del reduction  # it chose the operator
-        return _reduced(tape, operator, x, updates, places_of_elements(x.data, index.data, axis))
+        places = tape.decide_tensor(lambda x, index: places_of_elements(x, index, axis), x, index)
+        return _reduced(tape, operator, x, updates, places)
 
     return scatter
 
@@ -49,7 +50,8 @@ def _elements(operator: str) -> Callable[..., Value]:
 def _slices(operator: str) -> Callable[..., Value]:
     def scatter(tape: Tape, x: Value, index: Value, updates: Value, *, reduction: str) -> Value:
         del reduction
-        return _reduced(tape, operator, x, updates, places_of_slices(x.data, index.data))
+        places = tape.decide_tensor(places_of_slices, x, index)
+        return _reduced(tape, operator, x, updates, places)
 
     return scatter
 

@@ -28,16 +28,18 @@ def top_k(
     subgradient: the function of torch that chooses among equals instead; `kthvalue` and the medians choose the last of
         the k smallest
     """
-    data, n = x.data.detach(), int(k.data)
-    if subgradient == "topk":
-        chosen = torch.topk(data, n, dim=axis, largest=bool(largest), sorted=bool(sorted)).indices
-    else:
+    n = tape.decide(int, k)
+
+    def choose(data: Tensor) -> Tensor:
+        if subgradient == "topk":
+            return torch.topk(data, n, dim=axis, largest=bool(largest), sorted=bool(sorted)).indices
         order = torch.sort(data, dim=axis, descending=bool(largest), stable=True).indices
-        chosen = order.narrow(axis, 0, n)
-    if subgradient in _LAST_OF_SMALLEST:
+        if subgradient not in _LAST_OF_SMALLEST:
+            return order.narrow(axis, 0, n)
         last = _LAST_OF_SMALLEST[subgradient](data, n, axis)
-        chosen = torch.cat([chosen.narrow(axis, 0, n - 1), last.unsqueeze(axis)], dim=axis)
-    index = tape.constant(chosen)
+        return torch.cat([order.narrow(axis, 0, n - 1), last.unsqueeze(axis)], dim=axis)
+
+    index = tape.compute(choose, x)
     return [tape("GatherElements", x, index, axis=axis), index]
 
 
@@ -51,7 +53,7 @@ _LAST_OF_SMALLEST: dict[str, Callable[[Tensor, int, int], Tensor]] = {
 @composite("Compress")
 def compress(tape: Tape, x: Value, condition: Value, *, axis: int | None = None) -> Value:
     """The slices along `axis`, or the elements of the flattened tensor, where `condition` is true."""
-    chosen = tape.constant(condition.data.nonzero().reshape(-1))
+    chosen = tape.constant(tape.decide_tensor(lambda data: data.nonzero().reshape(-1), condition))
     if axis is None:
         return tape("Gather", tape("Reshape", x, tape.integers([-1])), chosen, axis=0)
     return tape("Gather", x, chosen, axis=axis)

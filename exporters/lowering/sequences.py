@@ -9,11 +9,11 @@ from ..tape.tape import Tape
 from ..tape.values import Value
 
 
-def _sizes(x: Value, split: Value | Integers | None, axis: int, n_parts: int) -> list[int]:
+def _sizes(tape: Tape, x: Value, split: Value | Integers | None, axis: int, n_parts: int) -> list[int]:
     """The parts' sizes along `axis`: as given, or n_parts alike with a smaller last one."""
     whole = x.shape[axis]
     if split is not None:
-        return _checked(integers(split.data if isinstance(split, Value) else split), whole)
+        return _checked(tape.integers_of(split) if isinstance(split, Value) else integers(split), whole)
     each = -(-whole // n_parts)
     return [min(each, whole - i * each) for i in range(n_parts)]
 
@@ -38,7 +38,7 @@ def split_(
     tape: Tape, x: Value, split: Value | Integers | None = None, *, axis: int = 0, num_outputs: int | None = None
 ) -> list[Value]:
     """x cut along `axis`, one slice for each output."""
-    return _slices(tape, x, _sizes(x, split, axis, num_outputs or tape.n_outputs), axis)
+    return _slices(tape, x, _sizes(tape, x, split, axis, num_outputs or tape.n_outputs), axis)
 
 
 @composite("SplitToSequence")
@@ -50,10 +50,10 @@ def split_to_sequence(
     if split is None:
         sizes = [1] * whole
     elif split.data.dim() == 0:
-        each = int(split.data)
+        each = tape.decide(int, split)
         sizes = [min(each, whole - start) for start in range(0, whole, each)]
     else:
-        sizes = _checked(integers(split.data), whole)
+        sizes = _checked(tape.integers_of(split), whole)
     parts = _slices(tape, x, sizes, axis)
     if split is None and not keepdims:
         parts = [tape("Squeeze", part, tape.integers([axis])) for part in parts]
@@ -63,8 +63,7 @@ def split_to_sequence(
 @composite("SequenceAt")
 def sequence_at(tape: Tape, sequence: list[Value], position: Value) -> Value:
     """One element of a sequence."""
-    del tape
-    return sequence[int(position.data)]
+    return sequence[tape.decide(int, position)]
 
 
 @composite("SequenceConstruct")
@@ -86,8 +85,7 @@ def sequence_insert(
     tape: Tape, sequence: list[Value], value: Value, position: Value | None = None
 ) -> list[list[Value]]:
     """The sequence with one more tensor, in front of `position` or at the end."""
-    del tape
-    at = len(sequence) if position is None else int(position.data)
+    at = len(sequence) if position is None else tape.decide(int, position)
     return [[*sequence[:at], value, *sequence[at:]]]
 
 

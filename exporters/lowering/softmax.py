@@ -10,7 +10,7 @@ from ..tape.values import Value
 
 def shifted(tape: Tape, x: Value, axes: list[int]) -> tuple[Value, Value]:
     """x - max(x) along `axes`, and the maximum (kept dimensions), which is a constant."""
-    highest = tape.constant(x.data.amax(axes, keepdim=True))
+    highest = tape.compute(lambda data: data.amax(axes, keepdim=True), x)
     return tape("Sub", x, highest), highest
 
 
@@ -41,7 +41,7 @@ def reduce_log_sum_exp(
     tape: Tape, x: Value, axes: Value | Integers | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Value:
     """log of the sum of exp(x) along `axes`."""
-    given = axes.data if isinstance(axes, Value) else axes
+    given = tape.integers_of(axes) if isinstance(axes, Value) else axes
     if noop_with_empty_axes and (given is None or len(given) == 0):
         return x
     reduced = axes_of(given, x.data.dim())

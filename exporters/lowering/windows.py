@@ -20,7 +20,7 @@ def cum_sum(tape: Tape, x: Value, axis: Value, *, exclusive: int = 0, reverse: i
 
     ... x n x ... -> ... x n x n, where row i repeats the elements that enter sum i, summed over the last axis
     """
-    along = int(axis.data) % x.data.dim()
+    along = tape.decide(int, axis) % x.data.dim()
     n = x.shape[along]
     last = [a for a in range(x.data.dim()) if a != along] + [along]
     moved = tape("Unsqueeze", tape("Transpose", x, perm=last), tape.integers([-2]))
@@ -57,8 +57,12 @@ def max_pool(
         raise ModelError("MaxPool with storage_order=1 numbers its indices by column; by row is wanted (0)")
     numbers = tape.constant(torch.arange(x.data.numel(), dtype=tape.dtype).reshape(x.shape))
     of_window = windows(tape, padded(tape, numbers, frame.pads, -1.0), kernel_shape, frame.strides, frame.dilations)
-    chosen = of_window.data.gather(-1, cut.data.argmax(-1, keepdim=True)).squeeze(-1)
-    return [largest, tape.constant(chosen.to(torch.int64))]
+    return [largest, tape.compute(_found_at, cut, of_window)]
+
+
+def _found_at(cut: Tensor, of_window: Tensor) -> Tensor:
+    """The number of the largest element of each window. of_window: the numbers of the elements of all."""
+    return of_window.gather(-1, cut.argmax(-1, keepdim=True)).squeeze(-1).to(torch.int64)
 
 
 @composite("AveragePool")

@@ -78,6 +78,9 @@ class Primitive:
     facts: Facts = Facts()
 
 
+# operators whose output depends on the shapes of their inputs alone
+OF_SHAPES = frozenset({"Shape", "Size", "EyeLike"})
+
 PRIMITIVES: dict[str, Primitive] = {}
 WITHOUT_GRADIENT: dict[str, Compute] = {}
 COMPOSITES: dict[str, Composite] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from ..models import ModelError
 from ..onnx_graph.reader import OnnxGraph
 from ..onnx_graph.run import check_inputs, run
 from ..tape.parameter_vertices import ParameterVertices
+from ..tape.plan import Plan, Plans
 from ..tape.tape import Tape
 from ..tape.token_spans import find_token_spans
 from ..tape.values import TapeTensor, Value
@@ -137,6 +138,7 @@ class Recorder:
         input_names: what the graph calls inputs that have another name in the samples
         """
         self._input_names = dict(input_names or {})
+        self._plans = Plans()
         self.graph = graph
         self.dtype = dtype
         if other is not None and _shapes(other.graph) == _shapes(graph):
@@ -168,6 +170,7 @@ class Recorder:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the parameters and buffers that are among `weights`, by name."""
         self.parameter_vertices.facts.clear()
+        self._plans.clear()
         with torch.no_grad():
             for name, (data, _) in self._parameters.items():
                 data.copy_(weights[name])
@@ -182,7 +185,7 @@ class Recorder:
         *,
         parameter_gradients: bool = True,
     ) -> Recording:
-        """Run one sample forward and backward.
+        """Run one sample forward and backward; those of a graph that is known are replayed.
 
         n_tokens, first_token: the tokens of the sample, and with which one each input begins (see `find_token_spans`)
         parameter_gradients: whether the recording has them; the sum over all uses of a weight is most of the work
@@ -190,23 +193,44 @@ class Recorder:
         """
         inputs, first_token = self._named(inputs), self._named(first_token)
         check_inputs(self.graph, inputs)
+        inputs = {
+            name: data.detach().to(self.dtype).requires_grad_() if data.is_floating_point() else data
+            for name, data in inputs.items()
+        }
+        key = tuple((n, x.dtype, tuple(x.shape)) for n, x in inputs.items()), n_tokens, tuple(first_token.items())
+        for plan in self._plans.of(key):
+            tape = plan.run({**{name: data for name, (data, _) in self._parameters.items()}, **inputs})
+            if tape is not None:
+                self._plans.used(key, plan)
+                return self._finish(tape, tape.log.values[plan.output], parameter_gradients)
+        return self._record_afresh(inputs, n_tokens, first_token, key, parameter_gradients)
+
+    def _record_afresh(
+        self,
+        inputs: Mapping[str, Tensor],
+        n_tokens: int,
+        first_token: Mapping[str, int],
+        key: Hashable,
+        parameter_gradients: bool,
+    ) -> Recording:
+        """Record a sample by the rules, and plan for others like it."""
         tape = Tape(self.dtype, self.parameter_vertices)
         values = {n: tape.leaf(n, "parameter", data, ids) for n, (data, ids) in self._parameters.items()}
-        n_parameters = tape.n_vertices
         for name, data in inputs.items():
-            if data.is_floating_point():
-                values[name] = tape.leaf(name, "input", data.detach().to(self.dtype).requires_grad_())
-            else:
-                values[name] = Value(data)
+            values[name] = tape.leaf(name, "input", data) if data.is_floating_point() else tape.given(data)
+        leaves = dict(values)
         declared = {spec.name: spec.axes for spec in self.graph.inputs}
         shapes = {name: tuple(data.shape) for name, data in inputs.items()}
         output = run(self.graph, tape, values, find_token_spans(declared, shapes, n_tokens, first_token))
-        return self._finish(tape, output, n_parameters, parameter_gradients)
+        recording = self._finish(tape, output, parameter_gradients)
+        self._plans.add(key, Plan(tape, leaves, output))
+        return recording
 
     def _named(self, given: Mapping[str, T]) -> dict[str, T]:
         return {self._input_names.get(name, name): value for name, value in given.items()}
 
-    def _finish(self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: bool = True) -> Recording:
+    def _finish(self, tape: Tape, output: Value, parameter_gradients: bool) -> Recording:
+        n_parameters = self.parameter_vertices.n
         if output.data.numel() != 1:
             raise ModelError(f"the model's output has shape {tuple(output.shape)}; one scalar is wanted")
         if output.vertices is None or int(output.vertices) < n_parameters:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .values import Value
+
 _SMALL = 6  # elements of the axes, starts or sizes that make part of a key; more are a sample's own indices
 
 
@@ -21,6 +23,7 @@ class ParameterVertices:
     """
 
     def __init__(self, n_parameters: int) -> None:
+        self.n = n_parameters
         self.vertices = torch.arange(n_parameters)
         self.facts: dict[Hashable, Any] = {}
         self._copies: dict[Hashable, Tensor] = {}
@@ -30,18 +33,16 @@ class ParameterVertices:
         """Whether these are vertices of parameters that stay in memory, at the same place for every sample."""
         return _storage(vertices) in self._storages
 
-    def copy(
-        self, name: str, inputs: Sequence[Tensor | None], attributes: dict[str, Any], run: Callable[[], Tensor]
+    def copied(
+        self, name: str, repeats: Callable[..., Tensor], inputs: Sequence[Value | None], attributes: dict[str, Any]
     ) -> Tensor:
-        """The vertices that a copy repeats: those of an equal copy of parameters, else what `run` finds.
-
-        inputs: what the copy sees of its operands, vertices or indices
-        """
-        key = self._key(name, inputs, attributes)
+        """The vertices that a copy's outputs repeat: `repeats`, run on element numbers, unless an equal one was."""
+        numbers = [None if x is None else _numbers(x) for x in inputs]
+        key = self._key(name, numbers, attributes)
         if key is None:
-            return run()
+            return repeats(*numbers, **attributes)
         if key not in self._copies:
-            made = run()
+            made = repeats(*numbers, **attributes)
             if made.numel() == 0 or int(made.min()) < 0:
                 return made  # some of it is padding
             self._copies[key] = made
@@ -79,6 +80,15 @@ class ParameterVertices:
         if key not in self.facts:
             self.facts[key] = find()
         return self.facts[key]
+
+
+def _numbers(value: Value) -> Tensor:
+    """What a copy sees in place of a value: vertices for a floating tensor, the data itself for indices and masks."""
+    if value.vertices is not None:
+        return value.vertices
+    if value.data.is_floating_point():
+        return torch.full(value.shape, -1, dtype=torch.int64)
+    return value.data
 
 
 def _repeats(vertices: Tensor) -> bool:

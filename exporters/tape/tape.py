@@ -8,21 +8,25 @@ first.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..models import ModelError, SampleError, reason
-from ..operators.registry import COMPOSITES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
+from ..operators.arguments import integers
+from ..operators.registry import COMPOSITES, OF_SHAPES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
+from .log import Guard, Log, Pick, Step, no_gradient, numbers
 from .parameter_vertices import ParameterVertices
-from .token_axes import place, place_without_gradient
+from .token_axes import Place, place, place_without_gradient, reads_numbers
 from .token_spans import TokenSpan
-from .values import TapeTensor, Value
+from .values import TapeTensor, Value, without_data
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Label:
         return ".".join(part for part in (self.module, layer, role) if part) or "model"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """One primitive operator; `order` is its place on the tape.
 
@@ -81,6 +85,7 @@ class Tape:
         self.parameter_vertices = parameter_vertices or ParameterVertices(0)
         self.calls: list[Call] = []
         self.tensors: list[TapeTensor] = []
+        self.log = Log()
         self.n_vertices = 0
         self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
         self._label = Label()
@@ -95,23 +100,52 @@ class Tape:
         """A parameter or an input: its elements are new vertices. `vertices` may be shared between tapes."""
         if vertices is None:
             vertices = torch.arange(self.n_vertices, self.n_vertices + data.numel()).reshape(data.shape)
-        return self._append(TapeTensor(name, kind, Value(data, vertices), first_vertex=self.n_vertices)).value
+        value = self.log.hold(Value(data, vertices, varies=True))
+        return self._append(TapeTensor(name, kind, value, first_vertex=self.n_vertices)).value
+
+    def given(self, data: Tensor) -> Value:
+        """An input without vertices, of which every sample has its own."""
+        return self.log.hold(Value(data, varies=True))
 
     def constant(self, data: Tensor) -> Value:
-        """A tensor without vertices."""
-        return Value(data.detach())
+        """A tensor without vertices, the same for all samples of the graph."""
+        return self.log.hold(Value(data.detach()))
 
     def integers(self, values: Sequence[int]) -> Value:
         """A constant int64 vector: axes, shapes, starts and ends."""
-        return Value(torch.tensor(list(values), dtype=torch.int64))
+        return self.constant(torch.tensor(list(values), dtype=torch.int64))
 
     def constant_integer(self, value: int) -> Value:
         """A constant int64 scalar: an index."""
-        return Value(torch.tensor(value, dtype=torch.int64))
+        return self.constant(torch.tensor(value, dtype=torch.int64))
 
     def number(self, value: float) -> Value:
         """A constant scalar of the recording's dtype."""
-        return Value(torch.tensor(value, dtype=self.dtype))
+        return self.constant(torch.tensor(value, dtype=self.dtype))
+
+    # Looking at numbers: rules must not do it otherwise, or what they saw of one sample would hold for the next
+
+    def compute(self, find: Callable[..., Tensor], *values: Value) -> Value:
+        """A tensor without vertices, which `find` makes of the values' numbers."""
+        find = no_gradient(find)
+        made = self.log.hold(Value(find(*(x.data for x in values)), varies=any(x.varies for x in values)))
+        self._log_step(find, values, {}, made)
+        return made
+
+    def decide(self, find: Callable[..., Answer], *values: Value | None) -> Answer:
+        """What `find` says of the values' numbers, and the graph depends on."""
+        found = find(*(None if x is None else x.data for x in values))
+        if any(x is not None and x.varies for x in values):
+            self.log.steps.append(Guard(find, numbers(values), found))
+        return found
+
+    def decide_tensor(self, find: Callable[..., Tensor], *values: Value) -> Tensor:
+        """The same for a tensor, which must not be changed."""
+        return self.decide(no_gradient(find), *values)
+
+    def integers_of(self, value: Value) -> list[int]:
+        """The integers of a value that the graph depends on."""
+        return self.decide(integers, value)
 
     # Labels
 
@@ -159,9 +193,11 @@ class Tape:
         if op_type in WITHOUT_GRADIENT:
             data = [None if x is None else x.data for x in inputs]
             output = self._compute(op_type, WITHOUT_GRADIENT[op_type], data, attributes)
-            return Value(
-                output, token_offsets=place_without_gradient(op_type, inputs, tuple(output.shape)).token_offsets
-            )
+            token_offsets = place_without_gradient(op_type, inputs, tuple(output.shape)).token_offsets
+            varies = op_type not in OF_SHAPES and any(x is not None and x.varies for x in inputs)
+            value = self.log.hold(Value(output, token_offsets=token_offsets, varies=varies))
+            self._log_step(WITHOUT_GRADIENT[op_type], inputs, attributes, value)
+            return value
         if op_type in COMPOSITES:
             _check_attributes(op_type, COMPOSITES[op_type], attributes)
             return COMPOSITES[op_type](self, *inputs, **attributes)
@@ -170,22 +206,47 @@ class Tape:
     def _run(self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any]) -> Value:
         data = [None if x is None else x.data for x in inputs]
         output = self._compute(primitive.name, primitive.compute, data, attributes)
-        token_offsets, token = place(primitive, inputs, attributes, tuple(output.shape))
+        token_offsets, token = self._place(primitive, inputs, attributes, tuple(output.shape))
         token = self._label.step if token is None else token
+        varies = any(x is not None and x.varies for x in inputs)
+        value = self.log.hold(Value(output, None, None, token_offsets, token, varies=varies))
+        self._log_step(primitive.compute, inputs, attributes, value)
         if not output.requires_grad:
-            return Value(output, token_offsets=token_offsets, token=token)
+            return value
         if any(output is x for x in data):
-            output = output.view_as(output)  # a tensor of its own, with a gradient of its own
+            value.data = output.view_as(output)  # a tensor of its own, with a gradient of its own
         if primitive.kind == "copies":
-            vertices = self._repeated(primitive, inputs, attributes)
+            value.vertices = self._repeated(primitive, inputs, attributes, value)
             kind, first_vertex = "copy", None
         else:
-            vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
+            value.vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
             kind, first_vertex = "activation", self.n_vertices
-        made = Value(output, vertices, None, token_offsets, token)
-        value = self._add_tensor(made, kind, first_vertex, primitive.name)
+        self._add_tensor(value, kind, first_vertex, primitive.name)
         self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label, first_vertex))
         return value
+
+    def _log_step(
+        self, compute: Any, inputs: tuple[Value | None, ...], attributes: dict[str, Any], output: Value
+    ) -> None:
+        if output.varies:
+            whole = any(x is not None and x.varies and not x.data.is_floating_point() for x in inputs)
+            self.log.steps.append(Step(compute, numbers(inputs), attributes, output.number, whole))
+
+    def _place(
+        self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any], shape: tuple[int, ...]
+    ) -> Place:
+        """Where tokens lie in the output of a primitive."""
+        if reads_numbers(primitive, inputs, attributes):
+            known = [None if x is None else without_data(x) for x in inputs]
+
+            def find(*data: Tensor | None) -> Place:
+                others = [
+                    None if x is None or d is None else replace(x, data=d) for x, d in zip(known, data, strict=True)
+                ]
+                return place(primitive, others, attributes, shape)
+
+            return self.decide(find, *inputs)
+        return place(primitive, inputs, attributes, shape)
 
     def _compute(self, op_type: str, compute: Any, data: list[Tensor | None], attributes: dict[str, Any]) -> Tensor:
         _check_attributes(op_type, compute, attributes)
@@ -198,14 +259,14 @@ class Tape:
         return result
 
     def _repeated(
-        self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any]
-    ) -> Tensor | None:
+        self, primitive: Primitive, inputs: tuple[Value | None, ...], attributes: dict[str, Any], output: Value
+    ) -> Tensor:
         """Whom each output element of a copy repeats: the copy itself, run on element numbers."""
-        numbers = [None if x is None else _numbers(x) for x in inputs]
         repeats = primitive.repeats or primitive.compute
-        return self.parameter_vertices.copy(
-            primitive.name, numbers, attributes, lambda: repeats(*numbers, **attributes)
-        )
+        output.picked = any(x is not None and (x.picked or _chooses(x)) for x in inputs)
+        if output.picked:
+            self.log.picks.append(Pick(repeats, numbers(inputs), attributes, output.number, primitive.name))
+        return self.parameter_vertices.copied(primitive.name, repeats, inputs, attributes)
 
     def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
         name = self._unique_name(self._label, op_type)
@@ -232,13 +293,9 @@ class Tape:
         return f"operator {op_type}{name}{module}"
 
 
-def _numbers(value: Value) -> Tensor:
-    """What a copy sees in place of a value: vertices for a floating tensor, the data itself for indices and masks."""
-    if value.vertices is not None:
-        return value.vertices
-    if value.data.is_floating_point():
-        return torch.full(value.shape, -1, dtype=torch.int64)
-    return value.data
+def _chooses(x: Value) -> bool:
+    """Whether it may be an index or a mask that each sample has its own of."""
+    return x.vertices is None and x.varies and not x.data.is_floating_point()
 
 
 def _check_attributes(op_type: str, compute: Any, attributes: dict[str, Any]) -> None:

@@ -47,6 +47,16 @@ def place(primitive: Primitive, inputs: Inputs, attributes: Mapping[str, Any], s
     return _RULES[primitive.tokens](_Run(primitive, inputs, attributes, shape))
 
 
+def reads_numbers(primitive: Primitive, inputs: Inputs, attributes: Mapping[str, Any]) -> bool:
+    """Whether `place` looks at numbers that vary with the sample, beside shapes and where tokens lie in the inputs."""
+    x = inputs[0]
+    if x is None or not x.token_offsets or not any(other is not None and other.varies for other in inputs[1:]):
+        return False
+    if primitive.tokens == "picked":
+        return x.token_offsets[attributes.get("axis", 0)] is not None
+    return primitive.tokens in ("numbers", "unsqueezed", "reduced")
+
+
 def place_without_gradient(op_type: str, inputs: Inputs, shape: Shape) -> Place:
     """The same for an operator on integers, booleans or shapes."""
     return Place(_agreed(inputs, shape)) if token_rule_of(op_type) == "agreed" else Place()

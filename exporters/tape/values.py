@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 TokenOffsets = tuple[int | None, ...]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Value:
     """A tensor on the tape.
 
@@ -19,6 +19,9 @@ class Value:
     vertices: int64 of the same shape, the vertex each element is (-1: a constant); None when every element is constant
     tensor: its number among the tape's tensors; None for constants
     token_offsets, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
+    number: its place among the tape's values
+    varies: whether other samples of the graph may have other numbers in it, or it has a gradient
+    picked: whether the sample chooses which vertices it has: the rows of its words, the scores of its targets
     """
 
     data: Tensor
@@ -26,13 +29,21 @@ class Value:
     tensor: int | None = None
     token_offsets: TokenOffsets = ()
     token: int | None = None
+    number: int = -1
+    varies: bool = False
+    picked: bool = False
 
     @property
     def shape(self) -> torch.Size:
         return self.data.shape
 
 
-@dataclass(eq=False)
+def without_data(value: Value) -> Value:
+    """The same with its shape in place of its numbers."""
+    return replace(value, data=torch.empty(value.shape, dtype=value.data.dtype, device="meta"))
+
+
+@dataclass(eq=False, slots=True)
 class TapeTensor:
     """A differentiable tensor: a parameter, an input, an operator's output (activation) or a copy of those.
 
