@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..recording.recorder import Recording
-from .derive import all_slots, contraction_slots, reduced_slot
+from ..tape.tape import Call
+from .derive import all_slots, count_slot
+from .diagonal import edge_slots
 from .order import EdgeOrder
 from .slots import Fans, SlotEdges
 
@@ -75,18 +77,14 @@ def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]
 
 def total_edges(recording: Recording) -> int:
     """The number of edges, counted without making them."""
-    total = 0
-    for call in recording.tape.calls:
-        if call.primitive.kind == "elementwise":
-            for x in call.inputs:
-                if x is not None and x.vertices is not None:
-                    repeated = call.output.data.numel() // max(x.data.numel(), 1)
-                    total += repeated * recording.parameter_vertices.count(x.vertices)
-        elif call.primitive.kind == "reduces":
-            total += int((reduced_slot(recording.tape, call).vertex >= 0).sum())
-    return total + sum(
-        recording.parameter_vertices.count(c.vertex) * c.fan_out() for c in contraction_slots(recording.tape)
-    )
+    tape = recording.tape
+
+    def of_slots(picked: bool) -> list[tuple[Call, int]]:
+        return [(c, slot) for c in tape.calls for slot in edge_slots(c) if c.inputs[slot].picked == picked]  # type: ignore[union-attr]
+
+    fixed = tape.of_graph("edges of fixed slots", lambda: sum(count_slot(tape, *of) for of in of_slots(False)))
+    varying = tape.of_graph("varying slots", lambda: [(call.order, slot) for call, slot in of_slots(True)])
+    return fixed + sum(count_slot(tape, tape.calls[order], slot) for order, slot in varying)
 
 
 def _slots(recording: Recording) -> list[_Slot]:

@@ -6,8 +6,9 @@ gives the derivative. Reductions with overlapping windows (CumSum, pooling) are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from .registry import Facts, Primitive, primitive
 Reduction = Callable[[Tensor], Tensor]
 
 
-def _reduces(name: str, over_last: Reduction, **kinks: Reduction) -> None:
+def _reduces(name: str, over_last: Reduction, *, linear: bool = False, **kinks: Reduction) -> None:
     """Register a reduction given what it does along the last axis; `kinks`: the same with other subgradients."""
     chosen = {"": over_last, **kinks}
 
@@ -37,7 +38,18 @@ def _reduces(name: str, over_last: Reduction, **kinks: Reduction) -> None:
         y = chosen[subgradient](x.permute(kept + reduced).flatten(len(kept)) if reduced else x.unsqueeze(-1))
         return y.reshape([1 if a in reduced else x.shape[a] for a in range(x.dim())]) if keepdims else y
 
-    primitive(Primitive(name, "reduces", compute, tokens="reduced", facts=Facts(kinks=tuple(kinks))))
+    primitive(Primitive(name, "reduces", compute, tokens="reduced", facts=Facts(linear=linear, kinks=tuple(kinks))))
+
+
+def derivative(
+    compute: Callable[..., Tensor], x: Tensor, others: Sequence[Tensor | None], attributes: Mapping[str, Any]
+) -> Tensor:
+    """For each element of `x` the derivative of the output element it enters: of x's shape."""
+    leaf = x.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        y = compute(leaf, *others, **attributes)
+    (found,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
+    return found
 
 
 def targets(
@@ -69,7 +81,7 @@ def _last_of_smallest(x: Tensor) -> Tensor:
 
 # of equal elements each has its share, as in torch's amax(); the first has all in max(dim), the last in cummax()
 _reduces("ReduceMax", lambda x: x.amax(-1), first=lambda x: x.max(-1).values, last=_last_of_largest)
-_reduces("ReduceMean", lambda x: x.mean(-1))
+_reduces("ReduceMean", lambda x: x.mean(-1), linear=True)
 _reduces("ReduceMin", lambda x: x.amin(-1), first=lambda x: x.min(-1).values, last=_last_of_smallest)
 _reduces("ReduceProd", lambda x: x.prod(-1))
-_reduces("ReduceSum", lambda x: x.sum(-1))
+_reduces("ReduceSum", lambda x: x.sum(-1), linear=True)

@@ -48,6 +48,7 @@ class Facts:
     saturates:  whether its output is bounded on both sides, so that its derivative vanishes for large inputs
     gate:       whether it saturates between 0 and 1, as what gates other values does
     activates:  whether RNN, LSTM and GRU may name it as an activation
+    linear:     whether its derivatives depend on the shapes of its inputs alone
     kinks:      the values that its attribute `subgradient` may have
     """
 
@@ -56,6 +57,7 @@ class Facts:
     saturates: bool = False
     gate: bool = False
     activates: bool = False
+    linear: bool = False
     kinks: tuple[str, ...] = ()
 
 

@@ -198,11 +198,12 @@ class Recorder:
             for name, data in inputs.items()
         }
         key = tuple((n, x.dtype, tuple(x.shape)) for n, x in inputs.items()), n_tokens, tuple(first_token.items())
+        n_parameters = self.parameter_vertices.n
         for plan in self._plans.of(key):
             tape = plan.run({**{name: data for name, (data, _) in self._parameters.items()}, **inputs})
             if tape is not None:
                 self._plans.used(key, plan)
-                return self._finish(tape, tape.log.values[plan.output], parameter_gradients)
+                return self._finish(tape, tape.log.values[plan.output], n_parameters, parameter_gradients)
         return self._record_afresh(inputs, n_tokens, first_token, key, parameter_gradients)
 
     def _record_afresh(
@@ -218,19 +219,18 @@ class Recorder:
         values = {n: tape.leaf(n, "parameter", data, ids) for n, (data, ids) in self._parameters.items()}
         for name, data in inputs.items():
             values[name] = tape.leaf(name, "input", data) if data.is_floating_point() else tape.given(data)
-        leaves = dict(values)
+        leaves, n_parameters = dict(values), self.parameter_vertices.n
         declared = {spec.name: spec.axes for spec in self.graph.inputs}
         shapes = {name: tuple(data.shape) for name, data in inputs.items()}
         output = run(self.graph, tape, values, find_token_spans(declared, shapes, n_tokens, first_token))
-        recording = self._finish(tape, output, parameter_gradients)
+        recording = self._finish(tape, output, n_parameters, parameter_gradients)
         self._plans.add(key, Plan(tape, leaves, output))
         return recording
 
     def _named(self, given: Mapping[str, T]) -> dict[str, T]:
         return {self._input_names.get(name, name): value for name, value in given.items()}
 
-    def _finish(self, tape: Tape, output: Value, parameter_gradients: bool) -> Recording:
-        n_parameters = self.parameter_vertices.n
+    def _finish(self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: bool = True) -> Recording:
         if output.data.numel() != 1:
             raise ModelError(f"the model's output has shape {tuple(output.shape)}; one scalar is wanted")
         if output.vertices is None or int(output.vertices) < n_parameters:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .values import Value
 
+_FAR = 16  # numbers of vertices for each of them: from there on sorting them is faster than a list of all
 _SMALL = 6  # elements of the axes, starts or sizes that make part of a key; more are a sample's own indices
 
 
@@ -94,8 +95,11 @@ def _numbers(value: Value) -> Tensor:
 def _repeats(vertices: Tensor) -> bool:
     if vertices.numel() == 0:
         return False
-    low = int(vertices.min())
-    seen = torch.zeros(int(vertices.max()) - low + 1, dtype=torch.bool)
+    low, high = int(vertices.min()), int(vertices.max())
+    if high - low > _FAR * vertices.numel():
+        ordered = vertices.reshape(-1).sort().values
+        return bool((ordered[1:] == ordered[:-1]).any())
+    seen = torch.zeros(high - low + 1, dtype=torch.bool)
     seen[vertices - low] = True
     return int(seen.sum()) < vertices.numel()
 

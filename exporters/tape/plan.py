@@ -102,7 +102,7 @@ class _Copied:
             for t in tape.tensors
         ]
         copied.n_vertices, copied.parts = tape.n_vertices, tape.parts
-        copied.log.values, copied.log.picks = values, tape.log.picks
+        copied.log.values, copied.log.picks, copied.facts = values, tape.log.picks, tape.facts
 
 
 class Plans:

@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -86,6 +86,8 @@ class Tape:
         self.calls: list[Call] = []
         self.tensors: list[TapeTensor] = []
         self.log = Log()
+        self.facts: dict[Hashable, Any] = {}  # of its graph, shared with the tapes of other samples
+        self._of_sample: dict[Hashable, Any] = {}
         self.n_vertices = 0
         self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
         self._label = Label()
@@ -146,6 +148,32 @@ class Tape:
     def integers_of(self, value: Value) -> list[int]:
         """The integers of a value that the graph depends on."""
         return self.decide(integers, value)
+
+    # Facts of the graph, found once
+
+    def of_graph(self, key: Hashable, find: Callable[[], Answer]) -> Answer:
+        """What `find` says of the graph, whatever the sample."""
+        if key not in self.facts:
+            self.facts[key] = find()
+        found: Answer = self.facts[key]
+        return found
+
+    def repeats_one(self, value: Value) -> bool:
+        """Whether two elements are the same vertex."""
+        return self._of_vertices("repeats", value, self.parameter_vertices.repeats_one)
+
+    def count(self, value: Value) -> int:
+        """The number of elements that are vertices, not constants."""
+        return self._of_vertices("count", value, self.parameter_vertices.count)
+
+    def _of_vertices(self, what: str, value: Value, find: Callable[[Tensor], Answer]) -> Answer:
+        vertices, key = value.vertices, (what, value.number)
+        assert vertices is not None
+        facts = self._of_sample if value.picked else self.facts
+        if key not in facts:
+            facts[key] = find(vertices)
+        found: Answer = facts[key]
+        return found
 
     # Labels
 
