@@ -51,7 +51,6 @@ def common(
 
 # variables that say how many threads a library may have; some libraries take any text for one, others raise
 THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-LAYERS = ("default", "safe", "forksafe", "threadsafe", "tbb", "omp", "workqueue")
 MOST_THREADS = 1024
 
 
@@ -76,13 +75,7 @@ def main() -> None:
 
 
 def _check_threads() -> None:
-    """Raise GradtraceError for a number of threads that is none, or a way to start them that numba does not know."""
-    layer = os.environ.get("NUMBA_THREADING_LAYER", LAYERS[0])
-    if layer not in LAYERS:
-        raise GradtraceError(
-            f"the environment variable NUMBA_THREADING_LAYER is {layer!r}; one of {', '.join(LAYERS)} is wanted. Give "
-            "one, or unset it."
-        )
+    """Raise GradtraceError for a number of threads that is none."""
     for name in THREADS:
         given = os.environ.get(name, "").strip()
         for number in given.split(",") if given else []:  # OMP_NUM_THREADS may have one for each level

@@ -1,4 +1,7 @@
-"""The kernels of processors, compiled by numba."""
+"""The kernels of processors, compiled by numba: arrays for what they find, and the threads that they run on.
+
+Every dtype and layout of an argument is compiled for itself, so arrays of one layout are handed on.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +12,164 @@ from numpy.typing import NDArray
 
 from . import edges, exact, path_sums, products
 from .interface import Floats, Ints, Kernels, Places, Suffixes
+from .products import BLOCK, POWERS
+from .threads import in_ranges
+
+_COMPARISONS = 8  # elementary operations of one that needs a logarithm
+_LIKELY = 32  # targets looked at, of many
 
 
 class Cpu:
     """All kernels, see `Kernels`."""
 
     add_at = staticmethod(edges.add_at)
-    norms = staticmethod(edges.norms)
-    decode_keys = staticmethod(edges.decode_keys)
-    contributions = staticmethod(edges.contributions)
-    edge_rows = staticmethod(edges.edge_rows)
     place_edges = staticmethod(edges.place_edges)
-    largest_of_rows = staticmethod(products.largest_of_rows)
-    likely_products = staticmethod(products.likely_products)
-    count_best = staticmethod(products.count_best)
     combine_at = staticmethod(path_sums.combine_at)
-    spread_of_products = staticmethod(path_sums.spread_of_products)
     raise_signed = staticmethod(path_sums.raise_signed)
-    signed_products = staticmethod(path_sums.signed_products)
 
-    def insert_pairs(self, places: Places, row: Ints, score: Floats, *edge: Any) -> None:
-        edges.insert_edges(*places, row, score, *edge)
+    # over lists of edges
 
-    def insert_products(self, places: Places, row: Ints, left: Floats, right: Floats, *found: Any) -> None:
-        products.insert_products(*places, row, left, right, *found)
-
-    def best_products(self, left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
-        found: NDArray[np.int32] = products.likely_products(left, right, largest, keep, 0.0)[0]
+    def norms(self, numbers: Floats, first: Ints, size: Ints) -> Floats:
+        found = np.zeros((len(first), 4))
+        in_ranges(edges.norms, len(first), 2 * numbers.size, numbers, first, size, found)
         return found
 
-    def insert_pairs_exactly(self, suffixes: Suffixes, places: Places, row: Ints, *edge: Any) -> None:
-        exact.insert_edges(*places, row, *edge, *suffixes)
+    def insert_pairs(
+        self, places: Places, row: Ints, score: Floats, target: Ints, derivative: Floats, key: int
+    ) -> None:
+        edges.insert_edges(*places, row, score, np.ascontiguousarray(target), derivative, key)
 
-    def insert_products_exactly(self, suffixes: Suffixes, places: Places, row: Ints, *found: Any) -> None:
-        products.insert_products_exactly(*places, row, *found, *suffixes)
-
-    def choose_exactly(self, suffixes: Suffixes, places: Places, left: Floats, *found: Any) -> None:
-        products.choose_exactly(places.derivative, places.key, left, *found, *suffixes)
+    def insert_pairs_exactly(
+        self,
+        suffixes: Suffixes,
+        places: Places,
+        row: Ints,
+        score: Floats,
+        target: Ints,
+        derivative: Floats,
+        key: int,
+    ) -> None:
+        exact.insert_edges(*places, row, score, np.ascontiguousarray(target), derivative, key, *suffixes)
 
     def settle(self, suffixes: Suffixes, places: Places, *of: int) -> None:
         exact.settle(*places, *of, *suffixes)
 
     def rank_exactly(self, suffixes: Suffixes, places: Places) -> None:
-        exact.rank_exactly(*places, *suffixes)
+        in_ranges(exact.rank_exactly, len(places.key), places.key.size, *places, *suffixes)
+
+    def decode_keys(self, key: Ints, base: Ints, size: Ints, first_vertex: Ints) -> NDArray[np.int16]:
+        slot = np.empty(len(key), np.int16)
+        in_ranges(edges.decode_keys, len(key), 4 * len(key), key, base, size, first_vertex, slot)
+        return slot
+
+    def contributions(self, target: Ints, derivative: Floats, gradient: Floats, found: Floats) -> None:
+        in_ranges(edges.contributions, len(target), 2 * len(target), target, derivative, gradient, found)
+
+    def edge_rows(
+        self, vertex: Ints, target: Ints, start: Ints, gradient: Floats, derivative: Floats
+    ) -> tuple[Ints, Ints, NDArray[np.int16], Floats]:
+        n = int(start[-1])
+        found = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int16), np.empty(n, derivative.dtype)
+        in_ranges(edges.edge_rows, len(vertex), 4 * n, vertex, target, start, gradient, derivative, *found)
+        return found
+
+    # over matrix products
+
+    def largest_of_rows(self, right: Floats) -> Floats:
+        found: Floats = np.maximum(right.max(axis=1, initial=0), -right.min(axis=1, initial=0))
+        return found
+
+    def best_products(self, left: Floats, right: Floats, largest: Floats, keep: int) -> NDArray[np.int32]:
+        return self.likely_products(left, right, largest, keep, 0.0)[0]
+
+    def likely_products(
+        self, left: Floats, right: Floats, largest: Floats, keep: int, doubt: float
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        (n_z, n_x), n_y = left.shape, right.shape[1]
+        best_z = np.empty((n_x, keep, n_y), np.int32)
+        doubtful = np.zeros((n_x, n_y if doubt > 0 else 0), np.bool_)
+
+        def find(low: int, high: int) -> None:
+            order = np.empty(n_z, left.dtype), np.empty(POWERS + 1, np.int64), np.empty(n_z, np.int32)
+            of_block = np.empty((keep + 2, BLOCK), left.dtype), np.empty((keep + 2, BLOCK), np.int32)
+            products.likely_products(low, high, left, right, largest, doubt, best_z, doubtful, *order, *of_block)
+
+        in_ranges(find, n_x * -(-n_y // BLOCK), n_x * n_y * min(n_z, _LIKELY))
+        return best_z, doubtful
+
+    def choose_exactly(
+        self,
+        suffixes: Suffixes,
+        places: Places,
+        left: Floats,
+        scaled: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        doubtful: NDArray[np.bool_],
+        *keys_and_tiny: Any,
+    ) -> None:
+        n_x, keep, n_y = best_z.shape
+        top = left.max(axis=0), self.largest_of_rows(right.T)
+
+        def choose(low: int, high: int) -> None:
+            found = left, scaled, right, best_z, doubtful, *keys_and_tiny, *top, np.empty(keep)
+            products.choose_exactly(low, high, places.derivative, places.key, *found, *suffixes)
+
+        n_doubtful = np.count_nonzero(doubtful)
+        in_ranges(choose, n_x, n_x * n_y + _COMPARISONS * n_doubtful * len(left))
+
+    def insert_products(
+        self,
+        places: Places,
+        row: Ints,
+        left: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        key_x: Ints,
+        key_z: Ints,
+        distinct: bool,
+    ) -> None:
+        n = best_z.size if distinct else 0  # rows that stand twice are one thread's
+        in_ranges(products.insert_products, len(row), 4 * n, *places, row, left, right, best_z, key_x, key_z)
+
+    def insert_products_exactly(
+        self,
+        suffixes: Suffixes,
+        places: Places,
+        row: Ints,
+        left: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        key_x: Ints,
+        key_z: Ints,
+        distinct: bool,
+    ) -> None:
+        n = best_z.size if distinct else 0
+        found = row, left, right, best_z, key_x, key_z
+        in_ranges(products.insert_products_exactly, len(row), _COMPARISONS * n, *places, *found, *suffixes)
+
+    def count_best(self, left: Floats, right: Floats) -> tuple[Ints, Floats, Floats]:
+        (n_z, n_x), n_y = left.shape, right.shape[1]
+        found = np.zeros((n_x, n_z), np.int64), np.zeros((n_x, n_z)), np.zeros((n_x, 4))
+
+        def count(low: int, high: int) -> None:
+            room = np.empty(BLOCK, left.dtype), np.empty(BLOCK, np.int32), np.empty(BLOCK, left.dtype)
+            products.count_best(low, high, left, right, *found, *room)
+
+        in_ranges(count, n_x, n_x * n_y * n_z)
+        return found
+
+    # over all paths
+
+    def spread_of_products(self, left: Floats, left_entropy: Floats, right: Floats, *found: Any) -> None:
+        n = _COMPARISONS * left.size * right.shape[1]
+        in_ranges(path_sums.spread_of_products, left.shape[1], n, left, left_entropy, right, *found)
+
+    def signed_products(self, up: Floats, down: Floats, rising: Floats, falling: Floats) -> tuple[Floats, Floats]:
+        n_x, n_y = up.shape[1], rising.shape[1]
+        found = np.full((n_x, n_y), -np.inf), np.full((n_x, n_y), -np.inf)
+        in_ranges(path_sums.signed_products, n_x, up.size * n_y, up, down, rising, falling, *found)
+        return found
 
 
 CPU: Kernels = Cpu()

@@ -1,6 +1,7 @@
 """Compiled kernels over lists of edges: the best K edges of every vertex, and the edges themselves.
 
-`interface.py` says what each computes.
+`interface.py` says what each computes; those that begin with `low, high` do it for a range of rows, see `threads.py`.
+Inner loops run over slices from 0 on: an index that may be below 0 keeps LLVM from vectorising them.
 """
 
 from __future__ import annotations
@@ -8,20 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 
+from .compiled import inlined, kernel
 from .interface import NO_EDGE
 
-_BLOCK = 4096  # keys decoded by one core at a time
 
-
-@njit(cache=True)
+@inlined()
 def insert(rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: int) -> None:
     """Put one edge into vertex v's places, sorted by rank downwards, then key upwards."""
-    keep = rank.shape[1]
-    if s < rank[v, keep - 1] or (s == rank[v, keep - 1] and k > key[v, keep - 1]):
+    place = rank.shape[1] - 1
+    if s < rank[v, place] or (s == rank[v, place] and k > key[v, place]):
         return
-    place = keep - 1
     while place > 0 and (s > rank[v, place - 1] or (s == rank[v, place - 1] and k < key[v, place - 1])):
         rank[v, place] = rank[v, place - 1]
         derivative[v, place] = derivative[v, place - 1]
@@ -32,7 +30,7 @@ def insert(rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: 
     key[v, place] = k
 
 
-@njit(cache=True)
+@kernel()
 def insert_edges(
     table_rank: Any,
     table_derivative: Any,
@@ -51,7 +49,7 @@ def insert_edges(
             insert(table_rank, table_derivative, table_key, row[e], rank, d, key + target[e])
 
 
-@njit(cache=True)
+@kernel()
 def add_at(total: Any, vertex: Any, amount: Any) -> None:
     """See Kernels."""
     for e in range(vertex.shape[0]):
@@ -59,70 +57,88 @@ def add_at(total: Any, vertex: Any, amount: Any) -> None:
             total[vertex[e]] += amount[e]
 
 
-@njit(cache=True, parallel=True, fastmath={"reassoc"})
-def norms(numbers: Any, first: Any, size: Any) -> Any:
+@kernel(fastmath={"reassoc"})
+def norms(low: int, high: int, numbers: Any, first: Any, size: Any, found: Any) -> None:
     """See Kernels."""
-    found = np.zeros((first.shape[0], 4))
-    for i in prange(first.shape[0]):
+    for i in range(low, high):
         span = numbers[first[i] : first[i] + size[i]]
-        l1, squares, zeros = 0.0, 0.0, 0
+        l1, squares, largest, zeros = 0.0, 0.0, 0.0, 0
         for j in range(span.shape[0]):
             number = np.float64(abs(span[j]))
             l1 += number
             squares += number * number
             zeros += number == 0
-        largest = 0.0
         for j in range(span.shape[0]):
             largest = max(largest, np.float64(abs(span[j])))
         found[i, 0], found[i, 1], found[i, 2], found[i, 3] = l1, squares, largest, zeros
-    return found
 
 
-@njit(cache=True, parallel=True)
-def decode_keys(key: Any, base: Any, size: Any, first_vertex: Any) -> Any:
+@inlined()
+def operator_of(base: Any, key: int) -> int:
+    """The operator that an edge leads to: the last whose keys begin at `key` or before."""
+    low, high = 0, base.shape[0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if base[middle] <= key:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@kernel()
+def decode_keys(low: int, high: int, key: Any, base: Any, size: Any, first_vertex: Any, slot: Any) -> None:
     """See Kernels."""
-    n = key.shape[0]
-    slot = np.zeros(n, dtype=np.int16)
-    for block in prange((n + _BLOCK - 1) // _BLOCK):
-        o, low, high = 0, 0, 0
-        for e in range(block * _BLOCK, min((block + 1) * _BLOCK, n)):
-            if key[e] == NO_EDGE:
-                key[e] = -1
-                continue
-            if key[e] < low or key[e] >= high:  # neighbours mostly share their operator
-                o = np.searchsorted(base, key[e], side="right") - 1
-                low, high = base[o], base[o + 1] if o + 1 < base.shape[0] else NO_EDGE
-            offset, number = key[e] - low, 0
-            while offset >= size[o]:
-                offset -= size[o]
-                number += 1
-            slot[e] = number
-            key[e] = first_vertex[o] + offset
-    return slot
+    o, begin, end = 0, 0, 0
+    for e in range(low, high):
+        slot[e] = 0
+        if key[e] == NO_EDGE:
+            key[e] = -1
+            continue
+        if key[e] < begin or key[e] >= end:  # neighbours mostly share their operator
+            o = operator_of(base, key[e])
+            begin, end = base[o], base[o + 1] if o + 1 < base.shape[0] else NO_EDGE
+        offset, number = key[e] - begin, 0
+        while offset >= size[o]:
+            offset -= size[o]
+            number += 1
+        slot[e] = number
+        key[e] = first_vertex[o] + offset
 
 
-@njit(cache=True, parallel=True)
-def contributions(target: Any, derivative: Any, gradient: Any, found: Any) -> None:
+@kernel()
+def contributions(low: int, high: int, target: Any, derivative: Any, gradient: Any, found: Any) -> None:
     """See Kernels."""
-    for e in prange(target.shape[0]):
+    target, derivative, found = target[low:high], derivative[low:high], found[low:high]
+    for e in range(high - low):
         found[e] = gradient[target[e]] * derivative[e] if target[e] >= 0 else 0
 
 
-@njit(cache=True, parallel=True)
-def edge_rows(vertex: Any, target: Any, start: Any, gradient: Any, derivative: Any) -> Any:
+@kernel()
+def edge_rows(
+    low: int,
+    high: int,
+    vertex: Any,
+    target: Any,
+    start: Any,
+    gradient: Any,
+    derivative: Any,
+    src: Any,
+    dst: Any,
+    rank: Any,
+    contribution: Any,
+) -> None:
     """See Kernels."""
-    n = start[-1]
-    src, dst = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-    rank, contribution = np.empty(n, dtype=np.int16), np.empty(n, dtype=derivative.dtype)
-    for i in prange(vertex.shape[0]):
+    for i in range(low, high):
+        at = start[i]
         for r in range(start[i + 1] - start[i]):
-            at, to = start[i] + r, target[i, r]
+            to = target[i, r]
             src[at], dst[at], rank[at] = vertex[i], to, r + 1
             contribution[at] = gradient[to] * derivative[i, r]
-    return src, dst, rank, contribution
+            at += 1
 
 
-@njit(cache=True)
+@kernel()
 def place_edges(
     src: Any,
     dst: Any,

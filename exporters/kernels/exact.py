@@ -15,8 +15,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 
+from .compiled import allocating, inlined, kernel
+from .edges import operator_of
 from .interface import NO_EDGE, Suffixes
 
 _PRIME = np.uint64((1 << 61) - 1)
@@ -26,13 +27,13 @@ _NEAR = 2.0**-34  # logarithms this near, over 1 + their size, may be in the wro
 _LIMB = 27  # bits of a digit of whole numbers
 
 
-@njit(cache=True, inline="always")
+@inlined()
 def near(a: float, b: float) -> bool:
     """Whether two logarithms are so near each other that rounding may have swapped them."""
     return abs(a - b) <= _NEAR * (1.0 + abs(a) + abs(b))
 
 
-@njit(cache=True)
+@kernel()
 def precedes(
     suffixes: Any, derivative: Any, key: Any, s: float, d: float, k: int, t: float, e: float, other: int
 ) -> bool:
@@ -50,7 +51,7 @@ def precedes(
     return order > 0 or (order == 0 and k < other)
 
 
-@njit(cache=True, inline="always")
+@inlined()
 def insert(suffixes: Any, rank: Any, derivative: Any, key: Any, v: int, s: float, d: float, k: int) -> None:
     """Put one edge into row v of the table, in the order of products, then of keys."""
     place = rank.shape[1]
@@ -71,7 +72,7 @@ def insert(suffixes: Any, rank: Any, derivative: Any, key: Any, v: int, s: float
         rank[v, place], derivative[v, place], key[v, place] = s, d, k
 
 
-@njit(cache=True)
+@kernel()
 def insert_edges(
     rank: Any,
     derivative: Any,
@@ -92,16 +93,16 @@ def insert_edges(
             insert(suffixes, rank, derivative, key, row[e], s, d, first_key + target[e])
 
 
-@njit(cache=True)
+@kernel()
 def target_of(suffixes: Any, key: int) -> int:
     """The number, among the activations, of the vertex that an edge leads to."""
     base, size, first_vertex = suffixes.operators
-    o = np.searchsorted(base, key, side="right") - 1
+    o = operator_of(base, key)
     found: int = first_vertex[o] + (key - base[o]) % size[o] - suffixes.first_activation
     return found
 
 
-@njit(cache=True)
+@kernel()
 def compare(suffixes: Any, derivative: Any, key: Any, d: float, k: int, e: float, other: int) -> int:
     """1, 0 or -1: whether the product over edge (d, k) is larger than that over (e, other), equal, or smaller."""
     a_exponent, a_high, a_low, a_residue = extended(suffixes, d, k)
@@ -121,7 +122,7 @@ def compare(suffixes: Any, derivative: Any, key: Any, d: float, k: int, e: float
     return _compare_whole(suffixes, derivative, key, d, k, e, other)
 
 
-@njit(cache=True)
+@kernel()
 def extended(suffixes: Any, d: float, key: int) -> tuple[int, float, float, Any]:
     """Exponent, mantissa (0.5 to 1) and residue of |d| times the product behind the vertex that an edge leads to."""
     at = target_of(suffixes, key)
@@ -130,7 +131,7 @@ def extended(suffixes: Any, d: float, key: int) -> tuple[int, float, float, Any]
     return _times(suffixes.wholes[at, 0], high, low, np.uint64(suffixes.wholes[at, 1]), mantissa, exponent)
 
 
-@njit(cache=True)
+@kernel()
 def _times(
     exponent: int, high: float, low: float, residue: Any, mantissa: float, more: int
 ) -> tuple[int, float, float, Any]:
@@ -150,14 +151,14 @@ def _times(
     return exponent, high, low, _residue_times(residue, mantissa, more)
 
 
-@njit(cache=True)
+@kernel()
 def _residue_times(residue: Any, mantissa: float, exponent: int) -> Any:
     # mantissa * 2^exponent is a whole number times 2^(exponent - 53), and 2^61 is 1 modulo the prime
     whole = np.uint64(mantissa * 9007199254740992.0)
     return _rotated(_product(residue, whole), (exponent - 53) % 61)
 
 
-@njit(cache=True)
+@kernel()
 def _product(a: Any, b: Any) -> Any:
     # a * b modulo 2^61 - 1, both below it, in halves of 31 bits
     a_high, a_low = a >> np.uint64(31), a & np.uint64(0x7FFFFFFF)
@@ -167,13 +168,13 @@ def _product(a: Any, b: Any) -> Any:
     return _reduced(a_high * b_high * np.uint64(2) + middle_high + (middle_low << np.uint64(31)) + a_low * b_low)
 
 
-@njit(cache=True)
+@kernel()
 def _reduced(number: Any) -> Any:
     number = (number >> np.uint64(61)) + (number & _PRIME)
     return number - _PRIME if number >= _PRIME else number
 
 
-@njit(cache=True)
+@kernel()
 def _rotated(number: Any, bits: int) -> Any:
     # number * 2^bits modulo 2^61 - 1
     if bits == 0:
@@ -182,7 +183,7 @@ def _rotated(number: Any, bits: int) -> Any:
     return _reduced(((number << left) & _PRIME) | (number >> (np.uint64(61) - left)))
 
 
-@njit(cache=True)
+@kernel()
 def settle(rank: Any, derivative: Any, key: Any, low: int, high: int, loss: int, *arrays: Any) -> None:
     """Fill in the products behind activations low .. high, whose best edges are known, and the ranks of these edges.
 
@@ -205,11 +206,11 @@ def settle(rank: Any, derivative: Any, key: Any, low: int, high: int, loss: int,
         suffixes.wholes[at, 0], suffixes.wholes[at, 1] = exponent, np.int64(residue)
 
 
-@njit(cache=True, parallel=True)
-def rank_exactly(rank: Any, derivative: Any, key: Any, *arrays: Any) -> None:
+@kernel()
+def rank_exactly(low: int, high: int, rank: Any, derivative: Any, key: Any, *arrays: Any) -> None:
     """Where ranks of one row are so near that rounding shows, make them those of equal products, or in order."""
     suffixes = Suffixes(*arrays)
-    for row in prange(rank.shape[0]):
+    for row in range(low, high):
         for r in range(1, rank.shape[1]):
             above, below = rank[row, r - 1], rank[row, r]
             if not below > -np.inf:
@@ -224,7 +225,7 @@ def rank_exactly(rank: Any, derivative: Any, key: Any, *arrays: Any) -> None:
 # Whole numbers, in limbs of 27 bits, the lowest first
 
 
-@njit(cache=True)
+@allocating()
 def _compare_whole(suffixes: Any, derivative: Any, key: Any, d: float, k: int, e: float, other: int) -> int:
     a, n_a, a_exponent = _multiplied_out(suffixes, derivative, key, d, k)
     b, n_b, b_exponent = _multiplied_out(suffixes, derivative, key, e, other)
@@ -239,12 +240,13 @@ def _compare_whole(suffixes: Any, derivative: Any, key: Any, d: float, k: int, e
     return 0
 
 
-@njit(cache=True)
+@allocating()
 def _multiplied_out(suffixes: Any, derivative: Any, key: Any, d: float, k: int) -> tuple[Any, int, int]:
     # limbs, their number and the exponent of the product along the best path behind an edge
     number = np.zeros(64, dtype=np.uint64)
     number[0] = np.uint64(1)
-    n, exponent = 1, 0
+    n: Any = np.int64(1)  # a literal would be compiled for itself
+    exponent = 0
     while True:
         at = target_of(suffixes, k)
         row = at + suffixes.first_row
@@ -253,7 +255,8 @@ def _multiplied_out(suffixes: Any, derivative: Any, key: Any, d: float, k: int) 
             exponent += own + more - 53
             if n + 3 > number.shape[0]:
                 longer = np.zeros(2 * number.shape[0], dtype=np.uint64)
-                longer[:n] = number[:n]
+                for i in range(n):
+                    longer[i] = number[i]
                 number = longer
             n = _times_whole(number, n, np.uint64(mantissa * 9007199254740992.0))
         if key[row, 0] == NO_EDGE:  # the loss
@@ -261,7 +264,7 @@ def _multiplied_out(suffixes: Any, derivative: Any, key: Any, d: float, k: int) 
         d, k = derivative[row, 0], key[row, 0]
 
 
-@njit(cache=True)
+@allocating()
 def _times_whole(number: Any, n: int, factor: Any) -> int:
     # number * factor in place; factor below 2^53
     mask = np.uint64((1 << _LIMB) - 1)
@@ -281,7 +284,7 @@ def _times_whole(number: Any, n: int, factor: Any) -> int:
     return n
 
 
-@njit(cache=True)
+@allocating()
 def _shifted(number: Any, n: int, bits: int) -> tuple[Any, int]:
     # number * 2^bits
     limbs, left = bits // _LIMB, np.uint64(bits % _LIMB)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+
+from .compiled import kernel
 
 
-@njit(cache=True)
+@kernel()
 def combine(sum_a: float, entropy_a: float, sum_b: float, entropy_b: float) -> tuple[float, float]:
     """The spread of two disjoint sets of alternatives."""
     if sum_b == -np.inf:
@@ -26,7 +27,7 @@ def combine(sum_a: float, entropy_a: float, sum_b: float, entropy_b: float) -> t
     return high + more, a * (entropy_a - log_a) + b * (entropy_b - log_b)
 
 
-@njit(cache=True)
+@kernel()
 def combine_at(log2_sum: Any, entropy: Any, vertex: Any, more_sum: Any, more_entropy: Any) -> None:
     """See Kernels."""
     for e in range(vertex.shape[0]):
@@ -35,22 +36,23 @@ def combine_at(log2_sum: Any, entropy: Any, vertex: Any, more_sum: Any, more_ent
             log2_sum[v], entropy[v] = combine(log2_sum[v], entropy[v], more_sum[e], more_entropy[e])
 
 
-@njit(cache=True, parallel=True)
-def spread_of_products(left: Any, left_entropy: Any, right: Any, log2_sum: Any, entropy: Any, chosen: Any) -> None:
+@kernel()
+def spread_of_products(
+    low: int, high: int, left: Any, left_entropy: Any, right: Any, log2_sum: Any, entropy: Any, chosen: Any
+) -> None:
     """See Kernels."""
-    n_z, n_x = left.shape
-    for x in prange(n_x):
+    for x in range(low, high):
         for y in range(right.shape[1]):
             if not chosen[x, y]:
                 continue
             total, spread = -np.inf, 0.0
-            for z in range(n_z):
+            for z in range(left.shape[0]):
                 weight = left[z, x] + np.log2(abs(right[z, y]))
                 total, spread = combine(total, spread, weight, left_entropy[z, x])
             log2_sum[x, y], entropy[x, y] = total, spread
 
 
-@njit(cache=True)
+@kernel()
 def raise_signed(positive: Any, negative: Any, vertex: Any, derivative: Any, up: Any, down: Any) -> None:
     """See Kernels."""
     for e in range(vertex.shape[0]):
@@ -62,17 +64,14 @@ def raise_signed(positive: Any, negative: Any, vertex: Any, derivative: Any, up:
         negative[v] = max(negative[v], size + (down[e] if d > 0 else up[e]))
 
 
-@njit(cache=True, parallel=True)
-def signed_products(up: Any, down: Any, rising: Any, falling: Any) -> tuple[Any, Any]:
+@kernel()
+def signed_products(
+    low: int, high: int, up: Any, down: Any, rising: Any, falling: Any, positive: Any, negative: Any
+) -> None:
     """See Kernels."""
-    n_z, n_x = up.shape
-    n_y = rising.shape[1]
-    positive = np.full((n_x, n_y), -np.inf)
-    negative = np.full((n_x, n_y), -np.inf)
-    for x in prange(n_x):
-        for z in range(n_z):
+    for x in range(low, high):
+        for z in range(up.shape[0]):
             u, d = up[z, x], down[z, x]
-            for y in range(n_y):
+            for y in range(rising.shape[1]):
                 positive[x, y] = max(positive[x, y], max(u + rising[z, y], d + falling[z, y]))
                 negative[x, y] = max(negative[x, y], max(d + rising[z, y], u + falling[z, y]))
-    return positive, negative

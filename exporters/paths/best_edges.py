@@ -9,7 +9,6 @@ from __future__ import annotations
 from ...queries.methods import GREEDY, find_method
 from ..edges.derive import slots_in_reverse
 from ..edges.slots import DiagonalEdges, Matrix
-from ..kernels.threads import torch_threads_kept
 from ..recording.recorder import Recording
 from ..tape.tape import Call
 from .best_table import BestEdges, Rows, Table
@@ -19,7 +18,6 @@ from .scores import SCORES, Scores
 from .sweep import sweep
 
 
-@torch_threads_kept()
 def best_edges(recording: Recording, keep: int, method: str = GREEDY, spread: Spread | None = None) -> BestEdges:
     """The `keep` best edges of every vertex under `method`; ties as DESIGN section 1 orders them.
 

@@ -19,7 +19,6 @@ from ...queries.methods import GREEDY
 from ..edges.derive import slots_in_reverse
 from ..edges.order import EdgeOrder
 from ..edges.slots import DiagonalEdges, Matrix
-from ..kernels.threads import torch_threads_kept
 from ..recording.recorder import Recording
 from ..tape.tape import Call
 from .best_table import BestEdges, Rows, Table
@@ -77,7 +76,6 @@ class _Parts(NamedTuple):
     pairs: list[DiagonalEdges]
 
 
-@torch_threads_kept()
 def study_edges(
     recording: Recording, keep: int, group_of: NDArray[np.signedinteger[Any]], method: str = GREEDY
 ) -> tuple[BestEdges, Counted]:

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from ..edges.derive import Operators
 from ..edges.slots import DiagonalEdges, Matrix
-from ..kernels.threads import torch_threads_kept
 from ..tape.tape import Call
 
 
@@ -32,12 +31,11 @@ class Visitor(Protocol):
 
 def sweep(operators: Operators, *visitors: Visitor) -> None:
     """Lead the visitors along the operators, which come in the order of `slots_in_reverse`."""
-    with torch_threads_kept():
-        for call, slots in operators:
-            for visitor in visitors:
-                visitor.begin(call)
-                for slot in slots:
-                    for edges in slot.pairs():
-                        visitor.pairs(edges)
-                    for matrix in slot.matrices():
-                        visitor.matrix(matrix)
+    for call, slots in operators:
+        for visitor in visitors:
+            visitor.begin(call)
+            for slot in slots:
+                for edges in slot.pairs():
+                    visitor.pairs(edges)
+                for matrix in slot.matrices():
+                    visitor.matrix(matrix)

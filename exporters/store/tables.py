@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ...queries.methods import find_method
 from ..edges.blocks import EdgeBlock
-from ..kernels.threads import torch_threads_kept
 from ..paths.best_table import BestEdges
 from ..paths.counted import Norms
 from ..paths.path_sums import PathStatistics, Spread
@@ -200,7 +199,6 @@ def _values(recording: Recording, chosen: Ints) -> Floats:
     return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
 
 
-@torch_threads_kept()
 def node_gradient_table(
     recording: Recording, index: GraphIndex, sample: int, of_parameters: Sequence[Norms] | None = None
 ) -> pa.Table:
@@ -270,10 +268,9 @@ def best_edge_tables(
         start = np.append(0, np.cumsum(present.sum(axis=1)))
         if start[-1] == 0:
             continue
-        with torch_threads_kept():  # of a generator, a decorator would only see the beginning
-            src, dst, rank, contribution = recording.kernels.edge_rows(
-                best.first + row, target, start, recording.gradients, derivative
-            )
+        src, dst, rank, contribution = recording.kernels.edge_rows(
+            best.first + row, target, start, recording.gradients, derivative
+        )
         yield pa.table(
             {
                 "method": _label(best.method, len(src)),

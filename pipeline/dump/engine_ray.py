@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numba
 import torch
 
 from ...exporters.models import ModelError, SampleError
@@ -151,7 +150,6 @@ def _first_line(error: Exception) -> str:
 def _make(order: Order, task: Task) -> MadeShard:
     """Make one shard, on whatever machine this is."""
     torch.set_num_threads(order.threads)
-    numba.set_num_threads(min(order.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     with _at(order.workdir):
         study = _open(order)
         n = len(study.samples.samples)

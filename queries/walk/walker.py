@@ -172,10 +172,9 @@ def _gather_entries(
             larger_vertex = np.empty(capacity, np.int64)
             larger_paths = np.empty(capacity)
             larger_weight = np.empty(capacity)
-            larger_group[:n] = group_of[:n]
-            larger_vertex[:n] = vertex_of[:n]
-            larger_paths[:n] = paths_of[:n]
-            larger_weight[:n] = weight_of[:n]
+            for i in range(n):  # assigning a slice takes a second more to compile
+                larger_group[i], larger_vertex[i] = group_of[i], vertex_of[i]
+                larger_paths[i], larger_weight[i] = paths_of[i], weight_of[i]
             group_of, vertex_of, paths_of, weight_of = larger_group, larger_vertex, larger_paths, larger_weight
         for block in range(touched.size):
             if not touched[block]:

@@ -161,7 +161,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 def test_numba_stays_in_its_rooms() -> None:
     found = {".".join(path.relative_to(ROOT).parts[:2]) for path in SOURCES if "numba" in dict(imports(path))}
-    assert found == {"exporters.kernels", "queries.walk", "pipeline.dump"}  # the last sets the number of its threads
+    assert found == {"exporters.kernels", "queries.walk"}
 
 
 def test_the_schema_knows_pyarrow_only() -> None:

@@ -45,12 +45,6 @@ def test_a_number_of_threads_that_is_none(monkeypatch: pytest.MonkeyPatch, varia
         assert_one_line_error(gradtrace(*command), f"{variable} is '", "a whole number from 1 to 1024 is wanted")
 
 
-@pytest.mark.parametrize("layer", ["", "abc", "0", "OMP"])
-def test_a_threading_layer_that_is_none(monkeypatch: pytest.MonkeyPatch, layer: str) -> None:
-    monkeypatch.setenv("NUMBA_THREADING_LAYER", layer)
-    assert_one_line_error(gradtrace("info", "nowhere"), f"NUMBA_THREADING_LAYER is '{layer}'; one of default, safe")
-
-
 @pytest.mark.parametrize("number", ["", " ", "1", " 2 ", "4,2,1"])
 def test_numbers_of_threads(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
     for variable in THREADS:

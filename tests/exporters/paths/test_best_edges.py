@@ -12,9 +12,8 @@ from hypothesis import given, settings
 
 from gradtrace.exporters.edges.blocks import count_edges, edge_blocks, total_edges
 from gradtrace.exporters.edges.conservation import conservation_error
-from gradtrace.exporters.kernels import edges as kernels
-from gradtrace.exporters.kernels import products as product_kernels
 from gradtrace.exporters.kernels.cpu import CPU
+from gradtrace.exporters.kernels.interface import NO_EDGE, Places
 from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.tape.tape import Tape
@@ -150,7 +149,7 @@ def test_best_products(n_z: int, n_y: int, keep: int, dtype: type[np.floating]) 
     order = np.argsort(-size, axis=0, kind="stable")[:keep]  # the smallest z first among equals
     wanted = np.full((4, keep, n_y), -1)
     wanted[:, : len(order)] = order.transpose(1, 0, 2)
-    largest = product_kernels.largest_of_rows(right)
+    largest = CPU.largest_of_rows(right)
     np.testing.assert_array_equal(largest, np.abs(right).max(axis=1))
     np.testing.assert_array_equal(CPU.best_products(left, right, largest, keep), wanted)
 
@@ -165,9 +164,9 @@ def test_insertion_does_not_depend_on_the_order() -> None:
 
     def table(order: Any) -> list[list[tuple[float, float, int]]]:
         shape = (4, 3)
-        ranks, derivatives, keys = np.zeros(shape), np.zeros(shape), np.full(shape, kernels.NO_EDGE)
-        kernels.insert_edges(ranks, derivatives, keys, vertex[order], score, key[order], derivative[order], 0)
-        return [list(zip(*(x[v].tolist() for x in (ranks, derivatives, keys)), strict=True)) for v in range(4)]
+        places = Places(np.zeros(shape), np.zeros(shape), np.full(shape, NO_EDGE))
+        CPU.insert_pairs(places, vertex[order], score, key[order], derivative[order], 0)
+        return [list(zip(*(x[v].tolist() for x in places), strict=True)) for v in range(4)]
 
     rows = list(zip(vertex, rank, derivative, key, strict=True))
     wanted = [sorted(((r, d, k) for v, r, d, k in rows if v == at), key=lambda e: (-e[0], e[2]))[:3] for at in range(4)]

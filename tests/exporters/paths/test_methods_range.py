@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from gradtrace.exporters.kernels.cpu import CPU
 from gradtrace.exporters.kernels.interface import NO_EDGE, Places, Suffixes
-from gradtrace.exporters.kernels.products import largest_of_rows
 from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.best_table import best_by_product
 from gradtrace.exporters.paths.path_sums import contracted_spread, path_statistics
@@ -222,7 +221,7 @@ def _check_contraction(case: Case, dtype: type[np.floating]) -> None:
     product = MatrixProduct(vertex, left, right, np.arange(n_x), np.arange(n_z) * n_x, distinct=True)
     nothing = Places(np.full((1, 1), -np.inf), np.zeros((1, 1), dtype), np.full((1, 1), NO_EDGE))
     for keep in (1, 2, 3):
-        best = best_by_product(CPU, _suffixes(left), nothing, product, largest_of_rows(right), keep)
+        best = best_by_product(CPU, _suffixes(left), nothing, product, CPU.largest_of_rows(right), keep)
         for x in range(left.shape[1]):
             for y in range(right.shape[1]):
                 sizes = [float(left[z, x]) + log2(float(right[z, y])) for z in range(len(left))]

@@ -13,10 +13,7 @@ from gradtrace.pipeline.training.training import Run, TrainingConfig, train
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Models this small only wait for each other's threads, on a busy machine for most of the time.
-
-    For every test again, because numba's kernels set the number of threads to their own.
-    """
+    """Models this small only wait for each other's threads, on a busy machine for most of the time."""
     torch.set_num_threads(1)
 
 
