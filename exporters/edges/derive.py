@@ -14,7 +14,7 @@ from ..tape.tape import Call, Tape
 from ..tape.values import Value
 from .diagonal import diagonal_parts
 from .duplicates import MergedRows, merge_matrices, merge_pairs
-from .slots import ContractionEdges, DiagonalEdges, SlotEdges
+from .slots import ContractionEdges, DiagonalEdges, Matrix, SlotEdges
 
 Operators = Iterable[tuple[Call, list[SlotEdges]]]
 
@@ -56,26 +56,47 @@ def contraction_slots(tape: Tape) -> Iterator[ContractionEdges]:
                     yield from _contraction(tape, call, slot, operand)
 
 
+def irregular_matrices(tape: Tape, slots: Iterable[tuple[int, int]]) -> list[Matrix]:
+    """Those of matrix products' operands, (call, slot), in which a vertex may stand twice."""
+    found: list[Matrix] = []
+    for order, slot in slots:
+        call = tape.calls[order]
+        operand = call.inputs[slot]
+        assert operand is not None
+        for edges in _contraction(tape, call, slot, operand):
+            found.extend(edges.matrices())
+    return found
+
+
 def count_slot(tape: Tape, call: Call, slot: int) -> int:
     """The number of edges through one slot."""
     x = call.inputs[slot]
     assert x is not None
     assert x.vertices is not None
-    if call.primitive.kind == "elementwise":
-        return tape.count(x) * (call.output.data.numel() // max(x.data.numel(), 1))
+    if call.primitive.kind == "elementwise" or not tape.repeats_one(x):
+        fan_out = tape.of_graph(("fan-out", call.order, slot), lambda: _fan_out(call, slot))
+        return tape.count(x) * fan_out
     if call.primitive.kind == "reduces":
-        if not tape.repeats_one(x):
-            return tape.count(x)
         others = [None if o is None else o.data for o in call.inputs[1:]]
         target = reduces.targets(x.data, *others, **call.attributes).reshape(-1).numpy()
         return len(merge_pairs(x.vertices.reshape(-1).numpy(), target, np.zeros(len(target)))[0])
-    if tape.repeats_one(x):
-        return sum(int((c.vertex >= 0).sum()) * c.fan_out() for c in _contraction(tape, call, slot, x))
+    return sum(int((c.vertex >= 0).sum()) * c.fan_out() for c in _contraction(tape, call, slot, x))
+
+
+def _fan_out(call: Call, slot: int) -> int:
+    """The number of targets of one element of an operand."""
+    x = call.inputs[slot]
+    assert x is not None
+    size = max(x.data.numel(), 1)
+    if call.primitive.kind == "elementwise":
+        return call.output.data.numel() // size
+    if call.primitive.kind == "reduces":
+        return 1
     a, b = call.inputs
     assert a is not None
     assert b is not None
     c = contracts.contraction(a.data.detach(), b.data.detach(), slot)
-    return tape.count(x) * c.z * (prod(c.batch) * c.x * c.y // max(x.data.numel(), 1))
+    return c.z * (prod(c.batch) * c.x * c.y // size)
 
 
 def _contraction(tape: Tape, call: Call, slot: int, operand: Value) -> Iterator[ContractionEdges]:

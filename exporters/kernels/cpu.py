@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import edges, exact, path_sums, products
+from . import edges, exact, path_sums, products, visits
 from .interface import Floats, Ints, Kernels, Places, Suffixes
 from .products import BLOCK, POWERS
 from .threads import in_ranges
 
 _COMPARISONS = 8  # elementary operations of one that needs a logarithm
+_FIRST_ROWS = 1 << 14  # room for the first vertices that are followed, and twice as much for the next
 _LIKELY = 32  # targets looked at, of many
 
 
@@ -72,6 +73,43 @@ class Cpu:
         found = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int16), np.empty(n, derivative.dtype)
         in_ranges(edges.edge_rows, len(vertex), 4 * n, vertex, target, start, gradient, derivative, *found)
         return found
+
+    # over edges sorted by source
+
+    place_pairs = staticmethod(visits.place_pairs)
+
+    def insert_list(
+        self, places: Places, row: Ints, place: Any, target: Any, derivatives: Floats, gradient: Floats, *rest: Any
+    ) -> None:
+        parts, total = rest
+        visits.insert_list(*places, total, row, place, target, derivatives, gradient, *parts)
+
+    def follow_visited(
+        self,
+        visited: NDArray[np.bool_],
+        loss: int,
+        direct: Any,
+        chosen: Any,
+        in_table: tuple[Ints, Places],
+        derivatives: Floats,
+        gradient: Floats,
+        parts: Any,
+        operators: Any,
+    ) -> tuple[Ints, Places]:
+        activation, table = in_table
+        at, capacity, keep = np.zeros(4, np.int64), _FIRST_ROWS, table.key.shape[1]
+        columns: list[tuple[Ints, Floats, Floats, Ints]] = []
+        follow: Any = visits.follow_visited  # of which types of arguments cannot be counted
+        while at[0] < len(visited):
+            vertex, key = np.empty(capacity, np.int64), np.empty((capacity, keep), np.int64)
+            rank, derivative = np.empty((2, capacity, keep), gradient.dtype)
+            at[1] = 0
+            given = *direct, *chosen, activation, *table, derivatives, gradient, *parts, *operators
+            follow(at, visited, loss, vertex, rank, derivative, key, *given)
+            columns.append((vertex[: at[1]], rank[: at[1]], derivative[: at[1]], key[: at[1]]))
+            capacity *= 2
+        vertex, rank, derivative, key = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return vertex, Places(rank, derivative, key)
 
     # over matrix products
 

@@ -136,6 +136,61 @@ class Kernels(Protocol):
         """
         ...
 
+    # over edges sorted by source, see `edges/sorted.py`; places, targets and parts as in `SortedEdges`
+
+    def place_pairs(
+        self,
+        place: NDArray[np.int32],
+        target: NDArray[np.int32],
+        cursor: Ints,
+        source: Ints,
+        start: int,
+        of_part: Ints,
+        first: int,
+    ) -> None:
+        """Write place start + e and target first + of_part[e] of E edges behind those already written for source[e].
+
+        cursor: the place of the next edge of each source; one below 0 is none
+        """
+        ...
+
+    def insert_list(
+        self,
+        places: Places,
+        row: Ints,
+        place: NDArray[np.int32],
+        target: NDArray[np.int32],
+        derivatives: Floats,
+        gradient: Floats,
+        parts: tuple[Ints, Ints],
+        total: Floats,
+    ) -> None:
+        """Insert E edges into rows of a table, ranked by |contribution|, and add their contributions to total[row[e]].
+
+        gradient: of the activations
+        """
+        ...
+
+    def follow_visited(
+        self,
+        visited: NDArray[np.bool_],
+        loss: int,
+        direct: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]],
+        chosen: tuple[Ints, NDArray[np.int32], NDArray[np.int32]],
+        in_table: tuple[Ints, Places],
+        derivatives: Floats,
+        gradient: Floats,
+        parts: tuple[Ints, Ints],
+        operators: tuple[Ints, Ints, Ints],
+    ) -> tuple[Ints, Places]:
+        """The visited vertices, ascending, and the best edges of each; the target of the best one is visited too.
+
+        All vertices are counted from the first activation on. visited : A, written to     loss: visited as the last
+        direct, chosen: all diagonal edges, by source and sorted by it     in_table: the best of all others, by source
+        operators: base, size and first vertex of each, see `edges.order.EdgeOrder`
+        """
+        ...
+
     # over matrix products
 
     def largest_of_rows(self, right: Floats) -> Floats:

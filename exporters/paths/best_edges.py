@@ -11,7 +11,7 @@ from ..edges.derive import slots_in_reverse
 from ..edges.slots import DiagonalEdges, Matrix
 from ..recording.recorder import Recording
 from ..tape.tape import Call
-from .best_table import BestEdges, Rows, Table
+from .best_table import BestEdges, EveryVertex, Table
 from .path_sums import Spread
 from .products import Floats, MatrixProduct, WaitingMatrices, product_of
 from .scores import SCORES, Scores
@@ -24,7 +24,7 @@ def best_edges(recording: Recording, keep: int, method: str = GREEDY, spread: Sp
     spread: that of the contributions, which methods over all paths need; found when not given
     """
     scores = SCORES[method](recording, spread)
-    table = Table(recording, Rows(recording), keep, find_method(method).logarithms)
+    table = Table(recording, EveryVertex(recording), keep, find_method(method).logarithms)
     if scores.log2_factor is not None:
         table.set_factors(scores.log2_factor)
     visitor = _BestEdges(recording, table, scores)

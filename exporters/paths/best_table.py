@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...queries.methods import find_method
 from ..edges.order import EdgeOrder
 from ..edges.slots import DiagonalEdges
+from ..edges.sorted import EdgeList, SortedEdges
 from ..kernels.interface import NO_EDGE, Kernels, Places, Suffixes
 from ..recording.recorder import Recording
 from .products import MatrixProduct
@@ -25,8 +26,9 @@ _OF_LOGARITHMS = 2.0**-33  # of 1 + the size of a logarithm, in its power of two
 
 @dataclass
 class BestEdges:
-    """The best K edges of the vertices from `first` on, best first: all V - first x K.
+    """The best K edges of N vertices, best first: all N x K.
 
+    vertex: N, ascending; None: every vertex
     target: -1 where a vertex has fewer than K edges
     score: the contribution, or where the method ranks by logarithms those (base 2), -inf for a product of 0
     """
@@ -36,7 +38,7 @@ class BestEdges:
     slot: NDArray[np.int16]
     derivative: Floats
     score: Floats
-    first: int = 0
+    vertex: Ints | None = None
 
     def dead(self, rows: slice | Ints) -> NDArray[np.bool_]:
         """Whether the best edge of the vertices in these rows carries nothing; so for those without an edge."""
@@ -47,32 +49,31 @@ class BestEdges:
         """The targets of the traced edges of the vertices in these rows, -1 for a dead or absent one."""
         return np.where(self.dead(rows), -1, self.target[rows, 0])
 
-    def behind(self, row: int, vertex: int) -> BestEdges:
-        """The rows from `row` on, the first of which is that of `vertex`."""
-        rest = (self.target[row:], self.slot[row:], self.derivative[row:], self.score[row:])
-        return BestEdges(self.method, *rest, first=vertex)
+    def rows_of(self, vertices: Ints) -> Ints:
+        """The rows of vertices that have one."""
+        return vertices if self.vertex is None else np.searchsorted(self.vertex, vertices)
 
 
-class Rows:
-    """Which vertices have a row of the table: some parameters, in the order of their numbers, and every activation."""
+class Rows(Protocol):
+    """Which vertices have a row of the table: `n_parameters` parameters, then activations, `n` in all."""
 
-    def __init__(self, recording: Recording, parameters: Ints | None = None) -> None:
-        """parameters: ascending; None: all of them."""
-        self._parameters = parameters
-        self._n_parameters = recording.n_parameters
-        self.n_parameters = recording.n_parameters if parameters is None else len(parameters)
-        self.n = recording.n_vertices - recording.n_parameters + self.n_parameters
+    n: int
+    n_parameters: int
 
     def of(self, vertex: Ints) -> Ints:
-        """The rows of vertices; -1 for constants. A parameter without a row must not be asked for."""
-        if self._parameters is None:
-            return vertex
-        row = vertex - (self._n_parameters - self.n_parameters)
-        is_parameter = vertex < self._n_parameters
-        if is_parameter.any():
-            row[is_parameter] = np.searchsorted(self._parameters, vertex[is_parameter])
-            row[vertex < 0] = -1
-        return row
+        """The rows of vertices that have one; -1 for constants."""
+        ...
+
+
+class EveryVertex:
+    """All vertices have a row."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.n, self.n_parameters = recording.n_vertices, recording.n_parameters
+
+    def of(self, vertex: Ints) -> Ints:
+        """See Rows."""
+        return vertex
 
 
 class Table:
@@ -128,6 +129,21 @@ class Table:
             self._kernels.insert_pairs_exactly(self._suffixes, self._places, *of_edges)
         else:
             self._kernels.insert_pairs(self._places, *of_edges)
+
+    def insert_list(self, row: Ints, edges: EdgeList, direct: SortedEdges, total: Floats) -> None:
+        """Insert diagonal edges into rows; total[row[e]] += contribution of edge e."""
+        gradient = self._recording.gradients[self._recording.n_parameters :]
+        of_edges = row, edges.place, edges.target
+        self._kernels.insert_list(self._places, *of_edges, direct.derivatives, gradient, direct.parts, total)
+
+    def behind(self, row: int) -> Places:
+        """The rows from `row` on."""
+        return Places(*(places[row:] for places in self._places))
+
+    def traced(self, n: int) -> Ints:
+        """The targets of the traced edges of the first n rows, -1 for a dead or absent vertex."""
+        rank, key = self._places.rank[:n, 0], self._places.key[:n, 0]
+        return np.where(rank > 0, self.order.targets(np.where(rank > 0, key, 0)), -1)
 
     def insert_product(self, product: MatrixProduct, derivatives: Hashable = None) -> None:
         """derivatives: what other products with the same ones share."""

@@ -14,6 +14,10 @@ from ..tape.tape import Tape
 
 def fingerprint(tape: Tape) -> str:
     """What makes two samples' graphs the same: operators, attributes, dataflow, shapes and labels; no data."""
+    return tape.of_graph("fingerprint", lambda: _fingerprint(tape))
+
+
+def _fingerprint(tape: Tape) -> str:
     digest = hashlib.sha256()
     for call in tape.calls:
         wires = tuple(None if x is None else (x.tensor, tuple(x.shape)) for x in call.inputs)

@@ -83,20 +83,19 @@ def path_tables(
     spread: see `best_edges`     counted: the parameters' traced edges, where `best` has none of them
     """
     first = recording.n_parameters
-    activations = slice(first - best.first, None)
-    walk = walker.Walk(first, best.target[activations, 0], groups.index.node_of, recording.loss_vertex)
-    dead = best.dead(activations)
     if find_method(best.method).all_paths:
+        walk, dead = _walk(recording, best, groups), best.dead(slice(first, None))
         counts = _soft_counts(recording, best, groups, spread)
         visits, _ = walker.vertex_mass(walk._replace(next=np.where(dead, -1, walk.next)), counts.entries)
         return PathTables(_tables(counts, groups, sample, best.method, recording.gradients.dtype), visits > 0)
     if counted is not None:
-        part = walker.visited_part(walk, counted.target, dead)
+        part = _visited_part(recording, best, groups, counted)
         entries = _entries(part, counted)
         present = np.bincount(counted.group, counted.paths, groups.n).astype(np.int64)
     else:
         started = np.flatnonzero(best.target[:first, 0] >= 0)
-        part = walker.visited_part(walk, best.traced(started), dead)
+        dead = best.dead(slice(first, None))
+        part = walker.visited_part(_walk(recording, best, groups), best.traced(started), dead)
         group = groups.partition.group_of[started]
         weight = np.abs(recording.gradients[started], dtype=np.float64)
         entries = walker.count_entries(part.walk, part.starts, group, weight, groups.n)
@@ -105,6 +104,26 @@ def path_tables(
     reached[part.vertex[walker.vertex_mass(part.walk, entries)[0] > 0] - first] = True
     counts = _followed_counts(part, entries, present, groups)
     return PathTables(_tables(counts, groups, sample, best.method, recording.gradients.dtype), reached)
+
+
+def _walk(recording: Recording, best: BestEdges, groups: Partitions) -> walker.Walk:
+    first = recording.n_parameters
+    return walker.Walk(first, best.target[first:, 0], groups.index.node_of, recording.loss_vertex)
+
+
+def _visited_part(recording: Recording, best: BestEdges, groups: Partitions, counted: Counted) -> walker.Part:
+    """The part of a walk of which no more than the visited vertices are known."""
+    vertex, first = best.vertex, recording.n_parameters
+    assert vertex is not None
+    place = np.zeros(recording.n_vertices - first, np.int32)
+    place[vertex - first] = np.arange(len(vertex))
+
+    def renumbered(vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(vertices < 0, -1, first + place[np.maximum(vertices - first, 0)].astype(np.int64))
+
+    loss = int(renumbered(np.array(recording.loss_vertex))) if recording.loss_vertex in vertex[-1:] else -1
+    node = groups.index.node_of[vertex - first]
+    return walker.Part(walker.Walk(first, renumbered(best.traced()), node, loss), vertex, renumbered(counted.target))
 
 
 def _entries(part: walker.Part, counted: Counted) -> walker.Entries:

@@ -261,15 +261,16 @@ def best_edge_tables(
     recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
     """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
-    chosen = np.flatnonzero(wanted[best.first :])
-    for row in np.split(chosen, range(_ROWS_OF_EDGES, len(chosen), _ROWS_OF_EDGES)):
+    chosen = np.flatnonzero(wanted)
+    for vertex in np.split(chosen, range(_ROWS_OF_EDGES, len(chosen), _ROWS_OF_EDGES)):
+        row = best.rows_of(vertex)
         target, derivative = best.target[row], best.derivative[row]
         present = target >= 0
         start = np.append(0, np.cumsum(present.sum(axis=1)))
         if start[-1] == 0:
             continue
         src, dst, rank, contribution = recording.kernels.edge_rows(
-            best.first + row, target, start, recording.gradients, derivative
+            vertex, target, start, recording.gradients, derivative
         )
         yield pa.table(
             {

@@ -24,17 +24,29 @@ def counts(group: Any, target: Any, paths: Any, weight: Any) -> dict[tuple[int, 
     return found
 
 
+def visited(traced: NDArray[np.int64], entries: set[int]) -> list[int]:
+    """The vertices on the paths from `entries`, path by path, in ascending order."""
+    found = set()
+    for entry in entries:
+        vertex = entry
+        while vertex >= 0 and vertex not in found:
+            found.add(vertex)
+            vertex = int(traced[vertex])
+    return sorted(found)
+
+
 def assert_counted_is_plain(full: Recording, recording: Recording) -> None:
     """full: with the gradients of parameters; recording: of the same sample, without."""
     n, group_of = full.n_parameters, partition(full).group_of
     plain = best_edges(full, 2)
     best, counted = study_edges(recording, 2, group_of)
     assert not recording.has_parameter_gradients
-    assert best.first == n
-    for column in ("target", "slot", "derivative", "score"):
-        np.testing.assert_array_equal(getattr(best, column), getattr(plain, column)[n:])
     present = plain.target[:n, 0] >= 0
-    alive = np.where(plain.dead(slice(n)), -1, plain.target[:n, 0])[present]
+    alive = plain.traced(slice(n))[present]
+    assert best.vertex is not None
+    assert best.vertex.tolist() == visited(plain.traced(), set(alive.tolist()) - {-1})
+    for column in ("target", "slot", "derivative", "score"):
+        np.testing.assert_array_equal(getattr(best, column), getattr(plain, column)[best.vertex])
     sizes: NDArray[np.float64] = np.where(alive >= 0, np.abs(full.gradients[:n])[present], 0.0)
     wanted = counts(group_of[present], alive, np.ones(len(alive), int), sizes)
     found = counts(counted.group, counted.target, counted.paths, counted.weight)

@@ -1,0 +1,156 @@
+"""The diagonal edges of a graph in the order of their sources: what its samples share of it, and what each chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.interface import Kernels
+from ..recording.recorder import Recording
+from ..tape.tape import Tape
+from ..tape.values import Value
+from .diagonal import DiagonalParts, Part, diagonal_parts
+from .duplicates import merge_pairs
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+Numbers = NDArray[np.int32]
+
+
+class EdgeList(NamedTuple):
+    """E edges sorted by source.
+
+    source: vertices     place: of their derivatives among all     target: counted from the first activation on
+    """
+
+    source: Ints
+    place: Numbers
+    target: Numbers
+
+    def split(self, vertex: int) -> tuple[EdgeList, EdgeList]:
+        """Those of the sources before a vertex, and from it on."""
+        at = int(np.searchsorted(self.source, vertex))
+        source, place, target = self
+        return EdgeList(source[:at], place[:at], target[:at]), EdgeList(source[at:], place[at:], target[at:])
+
+
+class ByActivation(NamedTuple):
+    """The edges of A activations: those of number i have the places start[i] .. start[i + 1] of the other columns."""
+
+    start: Numbers
+    place: Numbers
+    target: Numbers
+
+
+class Parts(NamedTuple):
+    """P parts: the first place of each, and what a target counts on from for the key of its edge."""
+
+    start: Ints
+    key: Ints
+
+
+@dataclass(frozen=True)
+class SortedEdges:
+    """A sample's diagonal edges.
+
+    of_activations, of_parameters: those that all samples of its graph have
+    chosen: those whose sources are the sample's own choice
+    derivatives: by place     parts: which part a place belongs to
+    """
+
+    of_activations: ByActivation
+    of_parameters: EdgeList
+    chosen: EdgeList
+    derivatives: Floats
+    parts: Parts
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all samples of a graph have. varying: the other parts, and the place at which each begins"""
+
+    of_activations: ByActivation
+    of_parameters: EdgeList
+    parts: Parts
+    varying: list[tuple[int, Part]]
+
+
+def sorted_edges(recording: Recording) -> SortedEdges:
+    """The diagonal edges of a recording; what its graph alone decides is found once."""
+    tape, first = recording.tape, recording.n_parameters
+    diagonal = diagonal_parts(tape)
+    shared = tape.of_graph("sorted edges", lambda: _shared(recording, diagonal))
+    derivatives, parts = diagonal.derivatives(tape.log.values), shared.parts
+    columns: list[tuple[Ints, Ints, Ints]] = []
+    for start, part in shared.varying:
+        vertex, target = part.vertices(tape.log.values), part.targets()
+        place = np.arange(start, start + part.size)
+        if _adds_up(tape, part):
+            vertex, target, found = merge_pairs(vertex, target, derivatives[start : start + part.size])
+            parts = Parts(np.append(parts.start, len(derivatives)), np.append(parts.key, _first_key(part, first)))
+            place = len(derivatives) + np.arange(len(found))
+            derivatives = np.append(derivatives, found)
+        columns.append((vertex, place, target + (part.first_target - first)))
+    return SortedEdges(shared.of_activations, shared.of_parameters, _by_source(columns), derivatives, parts)
+
+
+def _shared(recording: Recording, diagonal: DiagonalParts) -> _Shared:
+    tape, first = recording.tape, recording.n_parameters
+    starts = np.cumsum([0, *(part.size for part in diagonal.parts)]).tolist()
+    placed = list(zip(starts, diagonal.parts, strict=False))
+    varying = [of for of in placed if tape.log.values[of[1].operand].picked or _adds_up(tape, of[1])]
+    fixed = [of for of in placed if of not in varying]
+    return _Shared(
+        _by_activation(recording.kernels, tape.log.values, fixed, first, recording.n_vertices - first),
+        _of_parameters(tape.log.values, fixed, first),
+        Parts(np.array(starts[:-1], np.int64), np.array([_first_key(p, first) for p in diagonal.parts], np.int64)),
+        varying,
+    )
+
+
+def _first_key(part: Part, first: int) -> int:
+    return part.key - (part.first_target - first)
+
+
+def _adds_up(tape: Tape, part: Part) -> bool:
+    """Whether edges of one source and target have to be added up."""
+    return part.of_output is None and tape.repeats_one(tape.log.values[part.operand])
+
+
+def _by_activation(
+    kernels: Kernels, values: Sequence[Value], placed: list[tuple[int, Part]], first: int, n: int
+) -> ByActivation:
+    of_parts = [(start, part, part.vertices(values) - first) for start, part in placed]
+    of_parts = [(start, part, source) for start, part, source in of_parts if source.max(initial=-1) >= 0]
+    counts = np.zeros(n + 1, dtype=np.int64)
+    for _, part, source in of_parts:
+        kernels.add_at(counts[1:], source, np.broadcast_to(np.int64(1), part.size))
+    start = np.cumsum(counts)
+    place, target = np.empty((2, start[-1]), dtype=np.int32)
+    cursor = start[:-1].copy()
+    for at, part, source in of_parts:
+        kernels.place_pairs(place, target, cursor, source, at, part.targets(), part.first_target - first)
+    return ByActivation(start.astype(np.int32), place, target)
+
+
+def _of_parameters(values: Sequence[Value], placed: list[tuple[int, Part]], first: int) -> EdgeList:
+    columns = []
+    for start, part in placed:
+        vertex = part.vertices(values)
+        if vertex.min(initial=first) < first:
+            inside = np.flatnonzero(vertex < first)
+            columns.append((vertex[inside], start + inside, part.targets()[inside] + (part.first_target - first)))
+    return _by_source(columns)
+
+
+def _by_source(columns: list[tuple[Ints, Ints, Ints]]) -> EdgeList:
+    """Edges sorted by source; what leaves constants is none."""
+    none = np.empty(0, np.int64)
+    source, place, target = (np.concatenate([none, *(column[i] for column in columns)]) for i in range(3))
+    order = np.argsort(source, kind="stable")
+    order = order[np.searchsorted(source[order], 0) :]
+    return EdgeList(source[order], place[order].astype(np.int32), target[order].astype(np.int32))
