@@ -52,6 +52,16 @@ class Part:
         vertices: Ints = found.reshape(-1).numpy()
         return vertices
 
+    def last_vertex(self, values: Sequence[Value]) -> int:
+        """The largest; -1 where all are constants."""
+        found = values[self.operand].vertices
+        return -1 if found is None or found.numel() == 0 else int(found.max())
+
+    def first_vertex(self, values: Sequence[Value]) -> int:
+        """The smallest; -1 where some are constants."""
+        found = values[self.operand].vertices
+        return -1 if found is None or found.numel() == 0 else int(found.min())
+
     def targets(self) -> Ints:
         """The output's element that each leads to: E."""
         return np.arange(self.size) if self.target is None else self.target

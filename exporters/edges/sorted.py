@@ -124,24 +124,24 @@ def _adds_up(tape: Tape, part: Part) -> bool:
 def _by_activation(
     kernels: Kernels, values: Sequence[Value], placed: list[tuple[int, Part]], first: int, n: int
 ) -> ByActivation:
-    of_parts = [(start, part, part.vertices(values) - first) for start, part in placed]
-    of_parts = [(start, part, source) for start, part, source in of_parts if source.max(initial=-1) >= 0]
-    counts = np.zeros(n + 1, dtype=np.int64)
-    for _, part, source in of_parts:
-        kernels.add_at(counts[1:], source, np.broadcast_to(np.int64(1), part.size))
-    start = np.cumsum(counts)
-    place, target = np.empty((2, start[-1]), dtype=np.int32)
-    cursor = start[:-1].copy()
-    for at, part, source in of_parts:
-        kernels.place_pairs(place, target, cursor, source, at, part.targets(), part.first_target - first)
-    return ByActivation(start.astype(np.int32), place, target)
+    with_activations = [(at, part) for at, part in placed if part.last_vertex(values) >= first]
+    start = np.zeros(n + 1, dtype=np.int32)
+    for _, part in with_activations:
+        kernels.count_sources(start[1:], part.vertices(values), first)
+    np.cumsum(start, out=start)
+    place, target = np.empty((2, int(start[-1])), dtype=np.int32)
+    for at, part in with_activations:
+        kernels.place_pairs(place, target, start, part.vertices(values), first, at, part.target, part.first_target)
+    start[1:] = start[:-1]  # each is where the next one begins by now
+    start[0] = 0
+    return ByActivation(start, place, target)
 
 
 def _of_parameters(values: Sequence[Value], placed: list[tuple[int, Part]], first: int) -> EdgeList:
     columns = []
     for start, part in placed:
-        vertex = part.vertices(values)
-        if vertex.min(initial=first) < first:
+        if part.first_vertex(values) < first:
+            vertex = part.vertices(values)
             inside = np.flatnonzero(vertex < first)
             columns.append((vertex[inside], start + inside, part.targets()[inside] + (part.first_target - first)))
     return _by_source(columns)

@@ -76,7 +76,21 @@ class Cpu:
 
     # over edges sorted by source
 
-    place_pairs = staticmethod(visits.place_pairs)
+    count_sources = staticmethod(visits.count_sources)
+
+    def place_pairs(
+        self,
+        place: NDArray[np.int32],
+        target: NDArray[np.int32],
+        cursor: NDArray[np.int32],
+        vertex: Ints,
+        first: int,
+        start: int,
+        of_part: Ints | None,
+        first_target: int,
+    ) -> None:
+        given = np.empty(0, np.int64) if of_part is None else of_part
+        visits.place_pairs(place, target, cursor, vertex, first, start, given, first_target)
 
     def insert_list(
         self, places: Places, row: Ints, place: Any, target: Any, derivatives: Floats, gradient: Floats, *rest: Any

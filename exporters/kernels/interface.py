@@ -138,19 +138,24 @@ class Kernels(Protocol):
 
     # over edges sorted by source, see `edges/sorted.py`; places, targets and parts as in `SortedEdges`
 
+    def count_sources(self, counts: NDArray[np.int32], vertex: Ints, first: int) -> None:
+        """counts[vertex[e] - first] += 1 for each of E edges; a vertex before `first` counts nothing."""
+        ...
+
     def place_pairs(
         self,
         place: NDArray[np.int32],
         target: NDArray[np.int32],
-        cursor: Ints,
-        source: Ints,
-        start: int,
-        of_part: Ints,
+        cursor: NDArray[np.int32],
+        vertex: Ints,
         first: int,
+        start: int,
+        of_part: Ints | None,
+        first_target: int,
     ) -> None:
-        """Write place start + e and target first + of_part[e] of E edges behind those already written for source[e].
+        """Write place start + e and target first_target - first + of_part[e] (None: e) of E edges of activations.
 
-        cursor: the place of the next edge of each source; one below 0 is none
+        cursor: where the next edge of each activation has its place; a vertex before `first` has none
         """
         ...
 

@@ -13,13 +13,24 @@ from .interface import NO_EDGE
 
 
 @kernel()
-def place_pairs(place: Any, target: Any, cursor: Any, source: Any, start: int, of_part: Any, first: int) -> None:
+def count_sources(counts: Any, vertex: Any, first: int) -> None:
     """See Kernels."""
-    for e in range(source.shape[0]):
-        if source[e] >= 0:
-            at = cursor[source[e]]
-            place[at], target[at] = start + e, first + of_part[e]
-            cursor[source[e]] = at + 1
+    for e in range(vertex.shape[0]):
+        if vertex[e] >= first:
+            counts[vertex[e] - first] += 1
+
+
+@kernel()
+def place_pairs(
+    place: Any, target: Any, cursor: Any, vertex: Any, first: int, start: int, of_part: Any, first_target: int
+) -> None:
+    """See Kernels. of_part: empty where edge e leads to element e"""
+    for e in range(vertex.shape[0]):
+        if vertex[e] >= first:
+            at = cursor[vertex[e] - first]
+            place[at] = start + e
+            target[at] = first_target - first + (of_part[e] if of_part.shape[0] > 0 else e)
+            cursor[vertex[e] - first] = at + 1
 
 
 @inlined()

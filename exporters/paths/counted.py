@@ -103,8 +103,7 @@ class _Rows:
                 more.append(stack.vertex[rows].reshape(-1))
             self.of_stack.append(rows)
         self.parameters: Ints = np.unique(np.concatenate(more)) if len(more) > 1 else found
-        self._place = _places(matrices, self._first, recording.n_vertices - self._first)
-        self.activations: Ints = np.flatnonzero(np.diff(self._place, prepend=-1))
+        self.activations, self._place = _places(matrices, self._first, recording.n_vertices - self._first)
         self.n_parameters = len(self.parameters)
         self.n = self.n_parameters + len(self.activations)
 
@@ -112,19 +111,21 @@ class _Rows:
         """The rows of vertices that have one; -1 for constants."""
         is_parameter = vertex < self._first
         if not is_parameter.any():
-            return self.n_parameters + self._place[vertex - self._first]
+            return self.n_parameters + self._place[vertex - self._first].astype(np.int64)
         row = self.n_parameters + self._place[np.maximum(vertex - self._first, 0)].astype(np.int64)
         row[is_parameter] = np.searchsorted(self.parameters, vertex[is_parameter])
         row[vertex < 0] = -1
         return row
 
 
-def _places(matrices: list[Ints], first: int, n: int) -> Ints:
-    """Of every activation the number of those in the matrices up to it, less 1: A."""
+def _places(matrices: list[Ints], first: int, n: int) -> tuple[Ints, NDArray[np.int32]]:
+    """The activations that are in matrices, ascending, and of all A the place among these."""
     inside = np.zeros(n, dtype=bool)
     for vertex in matrices:
         inside[vertex[vertex >= first] - first] = True
-    return np.cumsum(inside, dtype=np.int64) - 1
+    place = np.cumsum(inside, dtype=np.int32)
+    place -= 1
+    return np.flatnonzero(inside), place
 
 
 def _products(recording: Recording, weights: Weights, rows: _Rows, table: Table) -> Iterator[MatrixProduct]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from ..tape.values import TapeTensor, Value
 
 Floats = NDArray[Any]
 T = TypeVar("T")
+ParameterGradients = bool | Collection[str]
 NO_TOKENS: Mapping[str, int] = {}
 
 
@@ -135,32 +136,37 @@ class Recorder:
     ) -> None:
         """other: of the same model, exported for another size: its parameters are shared, not held again.
 
+        The graph's parameters are taken over, not copied.
         input_names: what the graph calls inputs that have another name in the samples
         """
         self._input_names = dict(input_names or {})
         self._plans = Plans()
         self.graph = graph
         self.dtype = dtype
-        if other is not None and _shapes(other.graph) == _shapes(graph):
+        if other is not None and other.dtype == dtype and _shapes(other.graph) == _shapes(graph):
             graph.parameters = other.graph.parameters
             self._parameters, self.parameter_vertices = other._parameters, other.parameter_vertices
             return
         self._parameters = {}
-        self.parameter_vertices = ParameterVertices(sum(data.numel() for data in graph.parameters.values()))
+        n = sum(data.numel() for data in graph.parameters.values())
+        alike = other is not None and other.parameter_vertices.n == n
+        self.parameter_vertices = ParameterVertices(n, other.parameter_vertices.vertices if alike and other else None)
         first = 0
         for name, data in graph.parameters.items():
             vertices = self.parameter_vertices.vertices[first : first + data.numel()].reshape(data.shape)
-            graph.parameters[name] = data.detach().clone().requires_grad_()
+            graph.parameters[name] = data.detach().requires_grad_()
             self._parameters[name] = (graph.parameters[name], vertices)
             first += data.numel()
 
     def in_dtype(self, dtype: torch.dtype) -> Recorder:
         """A recorder of the same graph that computes in another floating-point type."""
-        return Recorder(self.graph.in_dtype(dtype), dtype)
+        return Recorder(self.graph.in_dtype(dtype), dtype, None if dtype == self.dtype else self, self._input_names)
 
     def perturbed(self, size: float) -> Recorder:
         """A recorder of the same graph whose parameters are off by up to a fraction `size` of themselves, evenly."""
-        other = self.in_dtype(self.dtype)
+        graph = self.graph.in_dtype(self.dtype)
+        graph.parameters = {name: data.detach().clone() for name, data in graph.parameters.items()}
+        other = Recorder(graph, self.dtype, None, self._input_names)
         random = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for data, _ in other._parameters.values():
@@ -183,12 +189,13 @@ class Recorder:
         n_tokens: int = 0,
         first_token: Mapping[str, int] = NO_TOKENS,
         *,
-        parameter_gradients: bool = True,
+        parameter_gradients: ParameterGradients = True,
     ) -> Recording:
         """Run one sample forward and backward; those of a graph that is known are replayed.
 
         n_tokens, first_token: the tokens of the sample, and with which one each input begins (see `find_token_spans`)
-        parameter_gradients: whether the recording has them; the sum over all uses of a weight is most of the work
+        parameter_gradients: whether the recording has them, or of which parameters; the sum over all uses of a weight
+            is most of the work
         Raises SampleError when the sample does not fit, ModelError when the loss depends on no parameter.
         """
         inputs, first_token = self._named(inputs), self._named(first_token)
@@ -212,7 +219,7 @@ class Recorder:
         n_tokens: int,
         first_token: Mapping[str, int],
         key: Hashable,
-        parameter_gradients: bool,
+        parameter_gradients: ParameterGradients,
     ) -> Recording:
         """Record a sample by the rules, and plan for others like it."""
         tape = Tape(self.dtype, self.parameter_vertices)
@@ -230,25 +237,36 @@ class Recorder:
     def _named(self, given: Mapping[str, T]) -> dict[str, T]:
         return {self._input_names.get(name, name): value for name, value in given.items()}
 
-    def _finish(self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: bool = True) -> Recording:
+    def _finish(
+        self, tape: Tape, output: Value, n_parameters: int, parameter_gradients: ParameterGradients = True
+    ) -> Recording:
         if output.data.numel() != 1:
             raise ModelError(f"the model's output has shape {tuple(output.shape)}; one scalar is wanted")
         if output.vertices is None or int(output.vertices) < n_parameters:
             raise ModelError("the model's output does not depend on its parameters through any operator")
         loss_vertex = int(output.vertices)
-        tensors = [
-            t for t in tape.tensors if t.first_vertex is not None and (parameter_gradients or t.kind != "parameter")
-        ]
-        found = torch.autograd.grad(
-            output.data.reshape(()), [t.value.data for t in tensors], allow_unused=True, materialize_grads=True
+        tensors = [t for t in tape.tensors if t.first_vertex is not None and _is_asked(t, parameter_gradients)]
+        found = list(
+            torch.autograd.grad(
+                output.data.reshape(()), [t.value.data for t in tensors], allow_unused=True, materialize_grads=True
+            )
         )
         # numpy's zeros are not written before they are used
         gradients = torch.from_numpy(np.zeros(tape.n_vertices, torch.empty(0, dtype=tape.dtype).numpy().dtype))
-        torch.cat([g.reshape(-1) for g in found], out=gradients[0 if parameter_gradients else n_parameters :])
+        n = sum(t.kind == "parameter" for t in tensors)
+        for i, tensor in enumerate(tensors[:n]):  # one after the other is given back: all are as large as the model
+            gradients[tensor.vertices] = found[i].reshape(-1)
+            found[i] = gradients[:0]
+        torch.cat([g.reshape(-1) for g in found[n:]], out=gradients[n_parameters:])
         for tensor in tensors:
             if tensor.size == 1 and tensor.first_vertex == loss_vertex:
                 tensor.kind = "loss"
         loss = float(output.data.detach())
-        return Recording(
-            tape, loss, loss_vertex, n_parameters, gradients.numpy(), parameter_gradients, self.parameter_vertices
-        )
+        known = parameter_gradients is True
+        return Recording(tape, loss, loss_vertex, n_parameters, gradients.numpy(), known, self.parameter_vertices)
+
+
+def _is_asked(tensor: TapeTensor, parameter_gradients: ParameterGradients) -> bool:
+    if tensor.kind != "parameter" or isinstance(parameter_gradients, bool):
+        return tensor.kind != "parameter" or parameter_gradients is True
+    return tensor.name in parameter_gradients

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models import ExportDifferenceError, ModelError, SampleError
-from ..onnx_graph.reader import read_graph
+from ..onnx_graph.reader import OnnxGraph, read_graph
 from ..torch_export.custom_gradients import refuse_parameter_hooks
 from ..torch_export.export import Exported, export, for_tracing
 from .comparison import difference, loss_agrees
@@ -200,6 +200,7 @@ class TorchModel:
             try:
                 exported = export(self._module, inputs, dynamic=dynamic)
                 graph = read_graph(exported.model, self._dtype, exported.parameters)
+                self._share_parameters(graph)
                 other = self._recorders[0] if self._recorders else None
                 recorder = Recorder(graph, self._dtype, other, exported.inputs)
                 recording, found = self._compared(recorder, inputs, tokens, wanted)
@@ -225,6 +226,13 @@ class TorchModel:
 
     def _where(self, exported: Exported, inputs: Mapping[str, Tensor], recording: Recording) -> str:
         return first_difference(exported, self._module, inputs, recording)
+
+    def _share_parameters(self, graph: OnnxGraph) -> None:
+        """Let the graph have the module's own parameters: one copy of them is enough."""
+        state = self._module.state_dict()
+        for name, data in graph.parameters.items():
+            if torch.equal(state[name], data):
+                graph.parameters[name] = state[name]
 
     def _hold(self, exported: Exported) -> None:
         """Keep the first export, without the numbers of its parameters."""

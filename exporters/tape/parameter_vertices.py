@@ -23,9 +23,10 @@ class ParameterVertices:
     n_parameters: parameters have the vertices 0 .. n_parameters - 1
     """
 
-    def __init__(self, n_parameters: int) -> None:
+    def __init__(self, n_parameters: int, vertices: Tensor | None = None) -> None:
+        """vertices: of another model of the same size, to be shared with it"""
         self.n = n_parameters
-        self.vertices = torch.arange(n_parameters)
+        self.vertices = torch.arange(n_parameters) if vertices is None else vertices
         self.facts: dict[Hashable, Any] = {}
         self._copies: dict[Hashable, Tensor] = {}
         self._storages = {_storage(self.vertices)}
