@@ -107,7 +107,7 @@ class DiagonalParts:
         self.parts: list[Part] = []
         self._groups: list[_Group] = []
         self._linear: dict[int, list[Tensor]] = {}
-        self._order = EdgeOrder(tape)
+        self._order, self._dtype = EdgeOrder(tape), tape.dtype
         alike: dict[tuple[Any, ...], list[Call]] = defaultdict(list)
         for call in tape.calls:
             if call.primitive.kind == "elementwise":
@@ -119,7 +119,12 @@ class DiagonalParts:
 
     def derivatives(self, values: Sequence[Value]) -> Floats:
         """Those of all parts, one after the other. values: all of a sample's tape"""
-        return torch.cat([part.reshape(-1) for part in self._of_groups(values)]).numpy()
+        found = torch.empty(sum(part.size for part in self.parts), dtype=self._dtype)
+        start = 0
+        for of_group in self._of_groups(values):
+            found[start : start + of_group.numel()] = of_group.reshape(-1)
+            start += of_group.numel()
+        return found.numpy()
 
     def _of_groups(self, values: Sequence[Value]) -> Iterator[Tensor]:
         for i, group in enumerate(self._groups):

@@ -16,7 +16,6 @@ from .products import BLOCK, POWERS
 from .threads import in_ranges
 
 _COMPARISONS = 8  # elementary operations of one that needs a logarithm
-_FIRST_ROWS = 1 << 14  # room for the first vertices that are followed, and twice as much for the next
 _LIKELY = 32  # targets looked at, of many
 
 
@@ -111,19 +110,14 @@ class Cpu:
         operators: Any,
     ) -> tuple[Ints, Places]:
         activation, table = in_table
-        at, capacity, keep = np.zeros(4, np.int64), _FIRST_ROWS, table.key.shape[1]
-        columns: list[tuple[Ints, Floats, Floats, Ints]] = []
-        follow: Any = visits.follow_visited  # of which types of arguments cannot be counted
-        while at[0] < len(visited):
-            vertex, key = np.empty(capacity, np.int64), np.empty((capacity, keep), np.int64)
-            rank, derivative = np.empty((2, capacity, keep), gradient.dtype)
-            at[1] = 0
-            given = *direct, *chosen, activation, *table, derivatives, gradient, *parts, *operators
-            follow(at, visited, loss, vertex, rank, derivative, key, *given)
-            columns.append((vertex[: at[1]], rank[: at[1]], derivative[: at[1]], key[: at[1]]))
-            capacity *= 2
-        vertex, rank, derivative, key = (np.concatenate(column) for column in zip(*columns, strict=True))
-        return vertex, Places(rank, derivative, key)
+        n, keep = len(visited), table.key.shape[1]
+        # room for all: what is not written to takes no memory
+        vertex, key = np.empty(n, np.int64), np.empty((n, keep), np.int64)
+        rank, derivative = np.empty((2, n, keep), gradient.dtype)
+        given = *direct, *chosen, activation, *table, derivatives, gradient, *parts, *operators
+        follow: Any = visits.follow_visited  # whose arguments mypy cannot count
+        found = follow(visited, loss, vertex, rank, derivative, key, *given)
+        return vertex[:found], Places(rank[:found], derivative[:found], key[:found])
 
     # over matrix products
 

@@ -99,7 +99,6 @@ def insert_list(
 
 @kernel()
 def follow_visited(
-    at: Any,
     visited: Any,
     loss: int,
     vertex: Any,
@@ -123,29 +122,29 @@ def follow_visited(
     base: Any,
     size: Any,
     first_target: Any,
-) -> None:
-    """See Kernels."""
-    i, n, c, t = at[0], at[1], at[2], at[3]
-    while i < visited.shape[0] and n < vertex.shape[0]:
-        if visited[i]:
-            vertex[n] = i
-            for r in range(key.shape[1]):
-                rank[n, r], derivative[n, r], key[n, r] = 0, 0, NO_EDGE
-            for e in range(start[i], start[i + 1]):
-                p, u = place[e], target[e]
+) -> int:
+    """See Kernels; the number of visited vertices."""
+    n, c, t = 0, 0, 0
+    for i in range(visited.shape[0]):
+        if not visited[i]:
+            continue
+        vertex[n] = i
+        for r in range(key.shape[1]):
+            rank[n, r], derivative[n, r], key[n, r] = 0, 0, NO_EDGE
+        for e in range(start[i], start[i + 1]):
+            p, u = place[e], target[e]
+            _insert_edge(rank, derivative, key, n, p, u, derivatives, gradient, part_start, part_key)
+        while c < source_c.shape[0] and source_c[c] <= i:
+            if source_c[c] == i:
+                p, u = place_c[c], target_c[c]
                 _insert_edge(rank, derivative, key, n, p, u, derivatives, gradient, part_start, part_key)
-            while c < source_c.shape[0] and source_c[c] <= i:
-                if source_c[c] == i:
-                    p, u = place_c[c], target_c[c]
-                    _insert_edge(rank, derivative, key, n, p, u, derivatives, gradient, part_start, part_key)
-                c += 1
-            while t < in_table.shape[0] and in_table[t] <= i:
-                if in_table[t] == i:
-                    _insert_row(rank, derivative, key, n, ranks, of_ranks, keys, t)
-                t += 1
-            if i != loss and rank[n, 0] > 0:
-                o = _last_at_most(base, key[n, 0])
-                visited[first_target[o] + (key[n, 0] - base[o]) % size[o]] = True
-            n += 1
-        i += 1
-    at[0], at[1], at[2], at[3] = i, n, c, t
+            c += 1
+        while t < in_table.shape[0] and in_table[t] <= i:
+            if in_table[t] == i:
+                _insert_row(rank, derivative, key, n, ranks, of_ranks, keys, t)
+            t += 1
+        if i != loss and rank[n, 0] > 0:
+            o = _last_at_most(base, key[n, 0])
+            visited[first_target[o] + (key[n, 0] - base[o]) % size[o]] = True
+        n += 1
+    return n

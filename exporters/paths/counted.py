@@ -21,7 +21,7 @@ from ..recording.recorder import Recording
 from .best_table import BestEdges, Table
 from .products import MatrixProduct, product_of
 from .visited import InTable, visited_edges
-from .weights import Stack, Weights, derivatives_of, stack_targets, weights_of
+from .weights import Stack, Weights, derivatives_of, rows_of, stack_targets, weights_of
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -99,7 +99,7 @@ class _Rows:
             inside = found[np.searchsorted(found, stack.low) : np.searchsorted(found, stack.high, "right")]
             rows: NDArray[np.bool_] = np.zeros(stack.vertex.shape[0], dtype=bool)
             if len(inside):
-                rows |= np.isin(stack.vertex, inside).any(axis=1)
+                rows[rows_of(recording, stack, inside)] = True
                 more.append(stack.vertex[rows].reshape(-1))
             self.of_stack.append(rows)
         self.parameters: Ints = np.unique(np.concatenate(more)) if len(more) > 1 else found

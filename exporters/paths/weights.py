@@ -165,6 +165,17 @@ def _apart(stacks: list[Stack]) -> tuple[list[Stack], list[Stack]]:
     return counted, loose
 
 
+def rows_of(recording: Recording, stack: Stack, vertices: Ints) -> Ints:
+    """The rows of a stack's matrix that hold some of these vertices, which lie between its smallest and largest."""
+    n_x, n_y = stack.vertex.shape
+    if stack.high - stack.low + 1 == n_x * n_y and recording.parameter_vertices.is_range(
+        torch.from_numpy(stack.vertex)
+    ):
+        place = vertices - stack.low
+        return place // n_y if stack.vertex.flags.c_contiguous else place % n_x
+    return np.flatnonzero(np.isin(stack.vertex, vertices).any(axis=1))
+
+
 def stack_targets(tape: Tape, stack: Stack) -> Ints:
     """The vertices that those of a row of a stack lead to: Z x X, in the order of ties."""
     return tape.of_graph(

@@ -68,7 +68,13 @@ class ParameterVertices:
 
     def repeats_one(self, vertices: Tensor) -> bool:
         """Whether two elements are the same vertex."""
+        if self.is_range(vertices):
+            return overlaps(vertices)
         return bool(self.fact("repeats", vertices, lambda: _repeats(vertices[vertices >= 0])))
+
+    def is_range(self, vertices: Tensor) -> bool:
+        """Whether they are a view of the parameters' own vertices: number i of the storage is vertex i."""
+        return _storage(vertices) == _storage(self.vertices)
 
     def count(self, vertices: Tensor) -> int:
         """The number of elements that are vertices, not constants."""
@@ -91,6 +97,17 @@ def _numbers(value: Value) -> Tensor:
     if value.data.is_floating_point():
         return torch.full(value.shape, -1, dtype=torch.int64)
     return value.data
+
+
+def overlaps(view: Tensor) -> bool:
+    """Whether two elements of a view may be the same of its storage."""
+    reach = 0
+    for stride, size in sorted(zip(view.stride(), view.shape, strict=True)):
+        if size > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+    return False
 
 
 def _repeats(vertices: Tensor) -> bool:

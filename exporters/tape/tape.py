@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ from ..models import ModelError, SampleError, reason
 from ..operators.arguments import integers
 from ..operators.registry import COMPOSITES, OF_SHAPES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
 from .log import Guard, Log, Pick, Step, no_gradient, numbers
-from .parameter_vertices import ParameterVertices
+from .parameter_vertices import ParameterVertices, overlaps
 from .token_axes import Place, place, place_without_gradient, reads_numbers
 from .token_spans import TokenSpan
 from .values import TapeTensor, Value, without_data
@@ -88,6 +89,7 @@ class Tape:
         self.log = Log()
         self.facts: dict[Hashable, Any] = {}  # of its graph, shared with the tapes of other samples
         self._of_sample: dict[Hashable, Any] = {}
+        self._ranges: set[int] = set()  # where new vertices, one after the other, lie in memory
         self.n_vertices = 0
         self.parts: list[tuple[Tensor, str]] = []  # vertices of parameter slices that a composite named
         self._label = Label()
@@ -101,7 +103,7 @@ class Tape:
     def leaf(self, name: str, kind: str, data: Tensor, vertices: Tensor | None = None) -> Value:
         """A parameter or an input: its elements are new vertices. `vertices` may be shared between tapes."""
         if vertices is None:
-            vertices = torch.arange(self.n_vertices, self.n_vertices + data.numel()).reshape(data.shape)
+            vertices = self._new_vertices(data.shape)
         value = self.log.hold(Value(data, vertices, varies=True))
         return self._append(TapeTensor(name, kind, value, first_vertex=self.n_vertices)).value
 
@@ -160,11 +162,21 @@ class Tape:
 
     def repeats_one(self, value: Value) -> bool:
         """Whether two elements are the same vertex."""
-        return self._of_vertices("repeats", value, self.parameter_vertices.repeats_one)
+        return self._of_vertices("repeats", value, self._repeats_one)
 
     def count(self, value: Value) -> int:
         """The number of elements that are vertices, not constants."""
         return self._of_vertices("count", value, self.parameter_vertices.count)
+
+    def _repeats_one(self, vertices: Tensor) -> bool:
+        if vertices.untyped_storage().data_ptr() in self._ranges and not overlaps(vertices):
+            return False
+        return self.parameter_vertices.repeats_one(vertices)
+
+    def _new_vertices(self, shape: Sequence[int]) -> Tensor:
+        vertices = torch.arange(self.n_vertices, self.n_vertices + prod(shape))
+        self._ranges.add(vertices.untyped_storage().data_ptr())
+        return vertices.reshape(tuple(shape))
 
     def _of_vertices(self, what: str, value: Value, find: Callable[[Tensor], Answer]) -> Answer:
         vertices, key = value.vertices, (what, value.number)
@@ -247,7 +259,7 @@ class Tape:
             value.vertices = self._repeated(primitive, inputs, attributes, value)
             kind, first_vertex = "copy", None
         else:
-            value.vertices = torch.arange(self.n_vertices, self.n_vertices + output.numel()).reshape(output.shape)
+            value.vertices = self._new_vertices(output.shape)
             kind, first_vertex = "activation", self.n_vertices
         self._add_tensor(value, kind, first_vertex, primitive.name)
         self.calls.append(Call(len(self.calls), primitive, inputs, value, attributes, self._label, first_vertex))
