@@ -168,11 +168,11 @@ def _apart(stacks: list[Stack]) -> tuple[list[Stack], list[Stack]]:
 def rows_of(recording: Recording, stack: Stack, vertices: Ints) -> Ints:
     """The rows of a stack's matrix that hold some of these vertices, which lie between its smallest and largest."""
     n_x, n_y = stack.vertex.shape
-    if stack.high - stack.low + 1 == n_x * n_y and recording.parameter_vertices.is_range(
-        torch.from_numpy(stack.vertex)
-    ):
+    is_range = recording.parameter_vertices.is_range(torch.from_numpy(stack.vertex))
+    if is_range and stack.high - stack.low + 1 == n_x * n_y:
         place = vertices - stack.low
-        return place // n_y if stack.vertex.flags.c_contiguous else place % n_x
+        rows: Ints = place // n_y if stack.vertex.flags.c_contiguous else place % n_x
+        return rows
     return np.flatnonzero(np.isin(stack.vertex, vertices).any(axis=1))
 
 
