@@ -8,8 +8,8 @@ another one goes on there: where shards end depends on the clock, what their row
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -193,13 +193,17 @@ class Study:
         )
 
 
+Shards = Generator[MadeShard, None, None]
+
+
 class Engine(Protocol):
     """Who makes the shards."""
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         """The shards in the order of their samples, until those of all tasks are in them.
 
         A task is taken when it is begun: later ones know more graphs. What is left of one is a task again (Task.rest).
+        on_sample: told the number of samples done, those of the store included, which never falls
         """
         ...
 
@@ -207,7 +211,7 @@ class Engine(Protocol):
 class Local:
     """One shard after the other in this process, which uses all cores."""
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         """See Engine."""
         for task in tasks:
             rest: Task | None = task
@@ -255,12 +259,12 @@ def dump(
                 summary.add(writer.read(file).to_pylist())
         on_sample(summary.before)
         tasks = (Task(ids, dict(graphs.numbers)) for ids in _ranges(study, summary.before))
-        for made in (engine or Local()).shards(study, tasks, on_sample):
-            numbers = graphs.add(made.graphs, made.new)
-            graphs.write(writer)
-            writer.enter(made.shard, numbers)
-            summary.add(made.rows)
-            on_sample(made.shard.first + made.shard.count)
+        with closing((engine or Local()).shards(study, tasks, on_sample)) as shards:
+            for made in shards:
+                numbers = graphs.add(made.graphs, made.new)
+                graphs.write(writer)
+                writer.enter(made.shard, numbers)
+                summary.add(made.rows)
         writer.finish()
     return summary
 
