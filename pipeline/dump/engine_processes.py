@@ -49,7 +49,7 @@ class Processes:
         order = InOrder(tasks, AHEAD * (self.workers or cores))
         with ExitStack() as at_end:
             at_end.callback(torch.set_num_threads, cores)
-            crew = at_end.enter_context(_Crew(order, on_sample))
+            crew = at_end.enter_context(_Crew(order, on_sample, asked=self.workers is not None))
             begin = _Begin(self, study, crew, cores, self.clock() - self.began + _IMPORTS)
             if self.workers is not None:
                 begin(self.workers - 1)
@@ -97,7 +97,9 @@ class _Begin:
 class _Crew:
     """The other processes, what each makes, and what is still to be made. Use as a context manager: it ends them."""
 
-    def __init__(self, order: InOrder, on_sample: Callable[[int], None]) -> None:
+    def __init__(self, order: InOrder, on_sample: Callable[[int], None], *, asked: bool) -> None:
+        """asked: whether somebody asked for them; otherwise those that cannot open the study are done without"""
+        self._asked = asked
         self._order = order
         self._on_sample = on_sample
         self._heard: SimpleQueue[tuple[WorkerProcess, Any]] = SimpleQueue()
@@ -172,10 +174,13 @@ class _Crew:
                 worker.make(task)
 
     def _take(self, worker: WorkerProcess, said: Any) -> None:
-        if isinstance(said, Failed):
+        if isinstance(said, Failed) and not worker.ready and not self._asked:
+            self._workers.remove(worker)
+            worker.stop()
+        elif isinstance(said, Failed):
             said.error.add_note(f"in a process that made shards:\n{said.where}")
             raise said.error
-        if said is None:
+        elif said is None:
             self._replace(worker)
         elif said == READY:
             worker.ready = True
