@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -99,7 +100,10 @@ def dump(
     limit:   only the first samples     shuffle: a seed; the samples are put in a random order first
     checkpoint, checkpoints, objective: of a training run, which weights, and which scalar
     parameter_vertices: whether value and gradient of parameters are stored too
-    engine:  'local': this process; 'ray': shards at the same time, on the cluster at `address`, by `workers`
+    engine:  'local': this machine; 'ray': the cluster at `address`
+    workers: processes that make shards at the same time, each of which opens the model again; None: one per core on a
+             cluster, and here where the model has less than 50 million parameters, memory allows it, and it saves time.
+             A model or samples in memory stay in this process
     check:   whose gradients are compared with torch's, beside the first of each shape: 'all', 'some' (one in twenty),
              'new' (no others); the losses always are
     dry_run: write nothing, and say what would be written (`Dumped.estimate`)
@@ -116,8 +120,9 @@ def dump(
     methods = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
     settings = _settings(detail, dtype, keep, methods, statistics, parameter_vertices)
     asked = StudySource("", None, dtype, checkpoint, checkpoints, objective, limit, shuffle, check)
+    began = monotonic()
     opened, source = _open(model, samples, encode, asked)
-    chosen = _engine(engine, source, address, workers)
+    chosen = _engine(engine, source, address, workers, began)
     if dry_run:
         times = max(len(opened.checkpoints), 1)
         return Dumped(Path(out), estimate=estimate(opened.traced, opened.samples, settings, times, workers or 1))
@@ -240,19 +245,28 @@ def _check_live(asked: StudySource, file: object) -> None:
             raise ModelError(f"{name} was given; a live model has the weights and the scalar that it has.")
 
 
-def _engine(name: str, source: StudySource | None, address: str | None, workers: int | None) -> Engine | None:
-    """Who makes the shards; None: this process."""
+def _engine(
+    name: str, source: StudySource | None, address: str | None, workers: int | None, began: float
+) -> Engine | None:
+    """Who makes the shards; None: this process. began: when the study began to be opened"""
+    _choose("engine", name, ("local", "ray"))
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise GradtraceError(f"workers is {workers!r}; a whole number from 1 on, or None, is wanted.")
+    if source is None and (name == "ray" or (workers or 1) > 1):
+        given = "engine='ray'" if name == "ray" else f"workers={workers}"
+        raise ModelError(
+            f"{given} was given with a model or samples in memory, which other processes cannot open. "
+            "Give the path of a model and of a samples file."
+        )
     if name == "ray":
         from .dump.engine_ray import RayEngine
 
-        if source is None:
-            raise ModelError(
-                "engine='ray' was given with a model or samples in memory, which other machines cannot open. "
-                "Give the path of a model and of a samples file."
-            )
+        assert source is not None
         return RayEngine(source, address, workers)
-    if name != "local":
-        raise GradtraceError(f"there is no engine {name!r}. Choose among local, ray.")
-    if address is not None or workers is not None:
-        raise GradtraceError("address and workers are for engine='ray', which was not given.")
-    return None
+    if address is not None:
+        raise GradtraceError("address is for engine='ray', which was not given.")
+    if source is None or workers == 1:
+        return None
+    from .dump.engine_processes import Processes
+
+    return Processes(source, workers, began)

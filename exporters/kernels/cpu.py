@@ -176,7 +176,8 @@ class Cpu:
         distinct: bool,
     ) -> None:
         n = best_z.size if distinct else 0  # rows that stand twice are one thread's
-        in_ranges(products.insert_products, len(row), 4 * n, *places, row, left, right, best_z, key_x, key_z)
+        found = np.ascontiguousarray(row), left, right, best_z, key_x, key_z
+        in_ranges(products.insert_products, len(row), 4 * n, *places, *found)
 
     def insert_products_exactly(
         self,
@@ -191,7 +192,7 @@ class Cpu:
         distinct: bool,
     ) -> None:
         n = best_z.size if distinct else 0
-        found = row, left, right, best_z, key_x, key_z
+        found = np.ascontiguousarray(row), left, right, best_z, key_x, key_z
         in_ranges(products.insert_products_exactly, len(row), _COMPARISONS * n, *places, *found, *suffixes)
 
     def count_best(self, left: Floats, right: Floats) -> tuple[Ints, Floats, Floats]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ...queries.methods import GREEDY
 from ..edges.sorted import SortedEdges, sorted_edges
+from ..kernels.blas import matmul
 from ..recording.recorder import Recording
 from .best_table import BestEdges, Table
 from .products import MatrixProduct, product_of
@@ -68,7 +69,7 @@ def study_edges(
         table.insert_product(product)
         row = rows.of(product.vertex)
         if (row < len(gradient)).any():
-            _add(recording, gradient, row.reshape(-1), (product.left.T @ product.right).reshape(-1))
+            _add(recording, gradient, row.reshape(-1), matmul(product.left.T, product.right).reshape(-1))
     _insert_pairs(recording, direct, rows, table, gradient)
     counts = [_count(recording, family) for family in _families(weights.counted, rows)]
     counts.append(_count_rows(recording, table, rows, gradient, group_of))

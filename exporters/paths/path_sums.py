@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..edges.derive import slots_in_reverse
 from ..edges.slots import DiagonalEdges, Matrix
+from ..kernels.blas import matmul
 from ..kernels.interface import Kernels
 from ..recording.recorder import Recording
 from ..tape.tape import Call
@@ -192,9 +193,9 @@ def contracted_spread(kernels: Kernels, left: Floats, left_entropy: Floats, righ
     surplus = scaled * np.where(scaled > 0, left_entropy - relative, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         surprise = np.where(right > 0, right * np.log2(right), 0.0)
-        total = scaled.T @ right
+        total = matmul(scaled.T, right)
         log2_total = np.log2(total)
-        entropy = np.where(total > 0, log2_total + (surplus.T @ right - scaled.T @ surprise) / total, 0.0)
+        entropy = np.where(total > 0, log2_total + (matmul(surplus.T, right) - matmul(scaled.T, surprise)) / total, 0.0)
     log2_sum = log2_total + top[:, None]
     largest = right.max(axis=0)
     doubted = (total < _TRUSTED * np.maximum(largest, 1.0)) & (largest > 0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..edges.derive import slots_in_reverse
 from ..edges.slots import DiagonalEdges, Matrix, SlotEdges
+from ..kernels.blas import matmul
 from ..recording.recorder import Recording
 from ..tape.tape import Call
 from .path_sums import Spread, contribution_spread
@@ -179,7 +180,7 @@ class _Enter:
             rows = (group == g).any(axis=1)
             part = np.where(group[rows] == g, inverse[rows], 0.0)
             weight = part * sample.gradient[vertex[rows]]
-            paths, weighted = (((m @ size) * at[rows]).reshape(-1) for m in (part, weight))
+            paths, weighted = ((matmul(m, size) * at[rows]).reshape(-1) for m in (part, weight))
             self.parts[int(g), self._order].append((target[rows].reshape(-1), paths, weighted))
 
 
@@ -222,7 +223,7 @@ class _Push:
             return
         inverse = np.where(mine, sample.inverse[vertex], 0.0)
         sent = self.mass[np.where(mine, vertex - sample.first, 0)] * inverse[..., None]
-        passed = sent.transpose(0, 2, 1) @ matrix.sizes()  # X x R x Z
+        passed = matmul(sent.transpose(0, 2, 1), matrix.sizes())  # X x R x Z
         self._arrived[matrix.targets()] += passed.transpose(0, 2, 1) * matrix.scores(self._scaled).T[..., None]
 
 
@@ -253,8 +254,8 @@ class _Meet:
         for group in range(sample.n_groups):
             entering = sample.entries.get((group, call.order))
             if entering is not None:
-                self._paths[group, self._chunk] += entering.paths @ self._met
-                self._weighted[group, self._chunk] += entering.weight @ self._met
+                self._paths[group, self._chunk] += matmul(entering.paths, self._met)
+                self._weighted[group, self._chunk] += matmul(entering.weight, self._met)
 
     def pairs(self, edges: DiagonalEdges) -> None:
         mine = edges.vertex >= self._sample.first
@@ -268,5 +269,5 @@ class _Meet:
         if not mine.any():
             return
         at = self._met[matrix.targets()] * matrix.scores(self._scaled).T[..., None]  # X x Z x C
-        pulled = (matrix.sizes() @ at) * np.where(mine, sample.inverse[vertex], 0.0)[..., None]  # X x Y x C
+        pulled = matmul(matrix.sizes(), at) * np.where(mine, sample.inverse[vertex], 0.0)[..., None]  # X x Y x C
         np.add.at(self._meets, vertex[mine] - sample.first, pulled[mine])

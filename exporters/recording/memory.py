@@ -1,8 +1,11 @@
-"""Memory that was freed and that the C library keeps for itself."""
+"""What this process takes of the memory, and what the C library keeps for itself of that which was freed."""
 
 from __future__ import annotations
 
 import ctypes
+import sys
+
+from ..onnx_graph.limits import resource
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _LARGE = 4 << 20
@@ -16,3 +19,11 @@ def return_freed_memory() -> None:
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is not None:
         tell(_MMAP_THRESHOLD, _LARGE)
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had in memory; 1 where the system does not say (Windows)."""
+    if resource is None:
+        return 1
+    most = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return most if sys.platform == "darwin" else most << 10

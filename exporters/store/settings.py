@@ -9,7 +9,7 @@ from typing import Any
 from ...queries.methods import GREEDY, find_method
 
 # samples in one shard: a file of its own for each sample's edges, fewer and larger files where samples are small
-SHARD_SIZE = {"all": 1, "parameters": 8, "study": 32}
+SHARD_SIZE = {"all": 1, "parameters": 8, "study": 20}
 SHARD_SECONDS = 60.0  # after which a shard is closed with fewer: a dump that is killed loses no more than that
 
 

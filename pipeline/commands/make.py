@@ -138,13 +138,18 @@ def dump(
         bool, typer.Option(help="Store the value and gradient of parameters too, not only of activations.")
     ] = True,
     engine: Annotated[
-        EngineName, typer.Option(help="local: this process, on all cores; ray: shards at the same time, on a cluster.")
+        EngineName, typer.Option(help="local: on this machine; ray: shards at the same time, on a cluster.")
     ] = EngineName.local,
     address: Annotated[
         str | None, typer.Option(help="Of a running Ray cluster, HOST:PORT or auto; default: start one here.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Shards made at the same time by --engine ray; default: one per core.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that make shards at the same time, each of which opens MODEL; default: one per core on a "
+            "cluster, and here where MODEL has less than 50 million parameters, memory allows it, and it saves time.",
+        ),
     ] = None,
     check: Annotated[
         Checked,
@@ -202,10 +207,13 @@ def _engine(name: EngineName, source: StudySource, address: str | None, workers:
         from ..dump.engine_ray import RayEngine
 
         return RayEngine(source, address, workers)
-    for option, given in (("--address", address), ("--workers", workers)):
-        if given is not None:
-            raise typer.BadParameter("it is for --engine ray, which was not given", param_hint=option)
-    return None
+    if address is not None:
+        raise typer.BadParameter("it is for --engine ray, which was not given", param_hint="--address")
+    if workers == 1:
+        return None
+    from ..dump.engine_processes import Processes
+
+    return Processes(source, workers)
 
 
 def repair(

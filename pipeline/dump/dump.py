@@ -8,7 +8,8 @@ another one goes on there: where shards end depends on the clock, what their row
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...exporters.edges.blocks import total_edges
+from ...exporters.kernels.threads import torch_on_one_thread
 from ...exporters.models import Encoded, SampleError
 from ...exporters.recording.memory import return_freed_memory
 from ...exporters.recording.parameter_groups import Partition, partition
@@ -36,6 +38,7 @@ from .checkpoints import AtCheckpoints, Checkpoint
 from .samples import Sample, Samples
 
 NO_SOURCE: Mapping[str, str] = {}
+LARGE = 50_000_000  # parameters of a model whose matrices are worth several threads of torch
 
 
 @dataclass
@@ -101,6 +104,16 @@ class Study:
     def __len__(self) -> int:
         return len(self.samples.samples) * len(self.model)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether torch takes all cores for one sample of this model. Otherwise it takes one, on every machine: then
+        the numbers in a store do not depend on how many there are.
+        """
+        return len(self.partition.group_of) >= LARGE
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.is_large else torch_on_one_thread()
+
     def manifest(self) -> Manifest:
         """What the store of this study says of it."""
         return Manifest(
@@ -123,7 +136,8 @@ class Study:
         try:
             rows = []
             for number in task.ids:
-                rows.append(self._write_sample(writer, number, graphs))
+                with self._threads():
+                    rows.append(self._write_sample(writer, number, graphs))
                 on_sample(number + 1)
                 if self.clock() >= until:
                     break
@@ -166,7 +180,8 @@ class Study:
         """The graphs that are known when one sample, which can be recorded, has been met."""
         at, which = divmod(number, len(self.samples.samples))
         graphs = ShardGraphs(known, self.partition, self.model.at(0))
-        graphs.groups(self._record(self.model.at(at), self.samples.samples[which].encode()))
+        with self._threads():
+            graphs.groups(self._record(self.model.at(at), self.samples.samples[which].encode()))
         return graphs
 
     def _record(self, model: TracedModel, encoded: Encoded) -> Recording:
@@ -178,13 +193,17 @@ class Study:
         )
 
 
+Shards = Generator[MadeShard, None, None]
+
+
 class Engine(Protocol):
     """Who makes the shards."""
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         """The shards in the order of their samples, until those of all tasks are in them.
 
         A task is taken when it is begun: later ones know more graphs. What is left of one is a task again (Task.rest).
+        on_sample: told the number of samples done, those of the store included, which never falls
         """
         ...
 
@@ -192,7 +211,7 @@ class Engine(Protocol):
 class Local:
     """One shard after the other in this process, which uses all cores."""
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         """See Engine."""
         for task in tasks:
             rest: Task | None = task
@@ -240,12 +259,12 @@ def dump(
                 summary.add(writer.read(file).to_pylist())
         on_sample(summary.before)
         tasks = (Task(ids, dict(graphs.numbers)) for ids in _ranges(study, summary.before))
-        for made in (engine or Local()).shards(study, tasks, on_sample):
-            numbers = graphs.add(made.graphs, made.new)
-            graphs.write(writer)
-            writer.enter(made.shard, numbers)
-            summary.add(made.rows)
-            on_sample(made.shard.first + made.shard.count)
+        with closing((engine or Local()).shards(study, tasks, on_sample)) as shards:
+            for made in shards:
+                numbers = graphs.add(made.graphs, made.new)
+                graphs.write(writer)
+                writer.enter(made.shard, numbers)
+                summary.add(made.rows)
         writer.finish()
     return summary
 

@@ -8,48 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...exporters.models import ModelError, SampleError
-from ...exporters.recording.parameter_groups import partition
-from ...exporters.store.settings import Settings
 from ...queries.errors import StoreError
-from .checkpoints import AtCheckpoints
-from .dump import MadeShard, Study, Task, first_recording
+from .dump import MadeShard, Shards, Study, Task
 from .study import StudySource
-
-RETRIES = 5  # of one shard, each after the loss of the worker or the machine that made it
-AHEAD = 4  # shards under way or waiting to be entered, for each worker
-
-
-class EngineError(ModelError):
-    """The engine asked for cannot be used. The message says what is missing and what to do."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker on any machine needs to make shards: all of it is plain data.
-
-    workdir: folder that relative paths are seen from
-    threads: cores of one shard
-    samples, models: fingerprints of the samples and of the model at each checkpoint, as the driver has them
-    """
-
-    source: StudySource
-    settings: Settings
-    store: Path
-    workdir: Path
-    threads: int
-    samples: str
-    models: tuple[str, ...]
+from .workers import AHEAD, RETRIES, EngineError, InOrder, Order, make
 
 
 @dataclass(frozen=True)
@@ -69,53 +37,39 @@ class RayEngine:
     def __post_init__(self) -> None:
         _ray()  # before anything is opened
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
-        """See Engine. `on_sample` is not called: how far the samples of a shard are is known to its worker only.
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
+        """See Engine. `on_sample` is called once for each shard: how far it is is known to its worker only.
 
         Raises EngineError when the cluster cannot be reached, or a shard is lost with its worker again and again.
         """
-        del on_sample
         with _cluster(self.address, self.workers) as ray:
             cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
             workers = self.workers or sum(cores)
-            order = Order(
-                self.source,
-                study.settings,
-                study.folder.resolve(),
-                Path.cwd(),
-                _cores_each(cores, workers),
-                study.samples.fingerprint,
-                tuple(study.model.fingerprint_at(i) for i in range(len(study.model))),
-            )
-            make = ray.remote(num_cpus=order.threads, max_retries=RETRIES)(_make)
+            order = Order.of(self.source, study, _cores_each(cores, workers))
+            remote = ray.remote(num_cpus=order.threads, max_retries=RETRIES)(make)
             ordered = ray.put(order)
-            yield from _in_order(ray, lambda task: make.remote(ordered, task), tasks, workers)
+            with closing(_in_order(ray, lambda task: remote.remote(ordered, task), tasks, workers)) as shards:
+                for made in shards:
+                    yield made
+                    on_sample(made.shard.first + made.shard.count)
 
 
-def _in_order(ray: Any, start: Callable[[Task], Any], tasks: Iterator[Task], workers: int) -> Iterator[MadeShard]:
+def _in_order(ray: Any, start: Callable[[Task], Any], tasks: Iterator[Task], workers: int) -> Shards:
     """Keep `workers` tasks under way; hand on what they made in the order of the samples."""
     under_way: dict[Any, Task] = {}
-    made: dict[int, MadeShard] = {}  # by first sample
-    begun: deque[int] = deque()  # first samples of the shards that are not handed on yet, in their order
+    order = InOrder(tasks, AHEAD * workers)
     try:
         while True:
-            while len(under_way) < workers and len(begun) < AHEAD * workers:
-                task = next(tasks, None)
-                if task is None:
-                    break
+            while len(under_way) < workers and (task := order.next_task()) is not None:
                 under_way[start(task)] = task
-                begun.append(task.ids.start)
-            if not begun:
+            if order.is_done():
                 return
             (done,), _ = ray.wait(list(under_way), num_returns=1)
             task = under_way.pop(done)
-            made[task.ids.start] = _result(ray, done)
-            rest = task.rest(made[task.ids.start])
+            rest = order.add(task, _result(ray, done))
             if rest is not None:
                 under_way[start(rest)] = rest
-                begun.insert(begun.index(task.ids.start) + 1, rest.ids.start)
-            while begun and begun[0] in made:
-                yield made.pop(begun.popleft())
+            yield from order.ready()
     finally:
         for reference in under_way:
             with suppress(Exception):  # the cluster may be gone
@@ -145,52 +99,6 @@ def _result(ray: Any, reference: Any) -> MadeShard:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _make(order: Order, task: Task) -> MadeShard:
-    """Make one shard, on whatever machine this is."""
-    torch.set_num_threads(order.threads)
-    with _at(order.workdir):
-        study = _open(order)
-        n = len(study.samples.samples)
-        for checkpoint in range(task.ids.start // n, (task.ids.stop - 1) // n + 1):
-            _check_same(study.model.fingerprint_at(checkpoint), order.models[checkpoint], order)
-        return study.make(task)
-
-
-@lru_cache(maxsize=1)
-def _open(order: Order) -> Study:
-    """The study, opened once in each worker process."""
-    opened = order.source.open()
-    model = AtCheckpoints(opened.traced, opened.checkpoints)
-    example = first_recording(model.last, opened.samples.samples)
-    _check_same(opened.samples.fingerprint, order.samples, order)
-    return Study(model, opened.samples, order.settings, order.store, partition(example))
-
-
-def _check_same(found: str, wanted: str, order: Order) -> None:
-    """Raise EngineError when this machine sees other files than the driver."""
-    if found != wanted:
-        raise EngineError(
-            f"{socket.gethostname()} opened another model or other samples than the driver from {order.source.model} "
-            f"and {order.source.samples}. All machines must see the same files, and have the same versions installed."
-        )
-
-
-@contextmanager
-def _at(workdir: Path) -> Iterator[None]:
-    """In the driver's working folder, which all machines must have."""
-    try:
-        inside = chdir(workdir)
-        inside.__enter__()
-    except OSError as error:
-        raise EngineError(
-            f"{socket.gethostname()} has no folder {workdir}. All machines must see the folder that the dump is run in."
-        ) from error
-    try:
-        yield
-    finally:
-        inside.__exit__(None, None, None)
 
 
 def _cores_each(cores: list[int], workers: int) -> int:

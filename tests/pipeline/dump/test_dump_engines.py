@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from gradtrace.exporters.store.settings import Settings
-from gradtrace.pipeline.dump.dump import Local, MadeShard, Study, Task, dump, first_recording
-from gradtrace.pipeline.dump.engine_ray import EngineError, Order, RayEngine, _cores_each, _make
+from gradtrace.pipeline.dump.dump import Local, Shards, Study, Task, dump, first_recording
+from gradtrace.pipeline.dump.engine_ray import RayEngine, _cores_each
 from gradtrace.pipeline.dump.models import OpenedModel
 from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.pipeline.dump.study import StudySource
+from gradtrace.pipeline.dump.workers import EngineError, Order, make
 from gradtrace.queries import StoreError
 from gradtrace.queries.manifest import read_manifest
 
@@ -47,7 +48,7 @@ def wanted(rnn: OpenedModel, lines: Samples, tmp_path_factory: pytest.TempPathFa
 class Blind:
     """Takes all tasks at once, so that none knows a graph, and makes the shards from the last to the first."""
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         made = [study.make(task, on_sample) for task in reversed(list(tasks))]
         assert all(shard.new for shard in made if shard.rows[0]["status"] == "ok")
         yield from reversed(made)
@@ -56,7 +57,7 @@ class Blind:
 class Twice:
     """Makes every shard twice; the first attempt is lost behind its last file."""
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         for task in tasks:
             study.make(task)
             yield study.make(task, on_sample)
@@ -87,7 +88,7 @@ def test_files_that_do_not_arrive(rnn: OpenedModel, lines: Samples, tmp_path: Pa
     """As when a worker's machine has another disk in that place."""
 
     class Elsewhere(Local):
-        def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+        def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
             yield from super().shards(replace(study, folder=tmp_path / "elsewhere"), tasks, on_sample)
 
     with pytest.raises(StoreError, match="Choose a folder for --out that all machines share"):
@@ -107,9 +108,9 @@ def test_a_worker_makes_what_this_process_makes(
     order = an_order(models_file, lines_file, lines, rnn, in_memory / "store")
 
     class InWorkers:
-        def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+        def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
             del study, on_sample
-            return (_make(order, task) for task in tasks)
+            return (make(order, task) for task in tasks)
 
     dump(rnn.traced, lines, in_memory / "store", ALL, engine=InWorkers())
     assert_same_tables(in_memory / "store", wanted)
@@ -121,7 +122,7 @@ def test_a_worker_that_sees_other_files_refuses(
 ) -> None:
     order = replace(an_order(models_file, lines_file, lines, rnn, tmp_path), **part)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="All machines must see the"):
-        _make(order, Task(range(1), {}))
+        make(order, Task(range(1), {}))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -139,7 +140,7 @@ def test_what_the_command_refuses(
     command = ("dump", f"{models_file}:rnn", "--samples", lines_file, "--out", tmp_path / "store")
     for wrong, said in {
         ("--address", "auto"): "it is for --engine ray",
-        ("--workers", 2): "it is for --engine ray",
+        ("--workers", 0): "greater than or equal to 1",
         ("--engine", "ray", "--workers", 0): "greater than or equal to 1",
         ("--engine", "spark"): "'spark' is not one of",
     }.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gradtrace.exporters.store.settings import SHARD_SECONDS, Settings
-from gradtrace.pipeline.dump.dump import MadeShard, Study, Task, dump
+from gradtrace.pipeline.dump.dump import MadeShard, Shards, Study, Task, dump
 from gradtrace.pipeline.dump.engine_ray import _in_order
 from gradtrace.pipeline.dump.models import OpenedModel
 from gradtrace.pipeline.dump.samples import Samples, read_samples
@@ -62,7 +62,7 @@ class Workers:
         self.workers = workers
         self.numbers = iter(range(1000))
 
-    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Iterator[MadeShard]:
+    def shards(self, study: Study, tasks: Iterator[Task], on_sample: Callable[[int], None]) -> Shards:
         del on_sample
 
         class Made(tuple[int, MadeShard]):
