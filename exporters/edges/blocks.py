@@ -18,7 +18,7 @@ from ..recording.recorder import Recording
 from ..tape.tape import Call
 from .derive import all_slots, count_slot
 from .diagonal import edge_slots
-from .order import EdgeOrder
+from .order import edge_order
 from .slots import Fans, SlotEdges
 
 Floats = NDArray[Any]
@@ -132,6 +132,6 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
             slot.fans.row[chosen],
         )
     if interleaved:
-        order = np.lexsort((EdgeOrder(recording.tape).keys(dst, number), src))
+        order = np.lexsort((edge_order(recording.tape).keys(dst, number), src))
         src, dst, number, derivative = src[order], dst[order], number[order], derivative[order]
     return EdgeBlock(src, dst, number, derivative, recording.gradients[dst] * derivative)

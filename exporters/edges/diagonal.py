@@ -19,7 +19,7 @@ from torch import Tensor
 from ..operators import elementwise, reduces
 from ..tape.tape import Call, Tape
 from ..tape.values import Value
-from .order import EdgeOrder
+from .order import edge_order
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -107,7 +107,7 @@ class DiagonalParts:
         self.parts: list[Part] = []
         self._groups: list[_Group] = []
         self._linear: dict[int, list[Tensor]] = {}
-        self._order, self._dtype = EdgeOrder(tape), tape.dtype
+        self._order, self._dtype = edge_order(tape), tape.dtype
         alike: dict[tuple[Any, ...], list[Call]] = defaultdict(list)
         for call in tape.calls:
             if call.primitive.kind == "elementwise":

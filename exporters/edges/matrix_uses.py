@@ -19,7 +19,7 @@ from ..operators import contracts
 from ..tape.parameter_vertices import place
 from ..tape.tape import Call, Tape
 from ..tape.values import Value
-from .order import EdgeOrder
+from .order import EdgeOrder, edge_order
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -84,7 +84,7 @@ def matrix_uses(tape: Tape) -> Uses:
 
 
 def _found(tape: Tape) -> Uses:
-    found, order = Uses([], []), EdgeOrder(tape)
+    found, order = Uses([], []), edge_order(tape)
     for call in tape.calls:
         if call.primitive.kind == "contracts":
             for slot, operand in enumerate(call.inputs):

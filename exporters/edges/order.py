@@ -37,3 +37,8 @@ class EdgeOrder:
         row = np.searchsorted(self.base, key, side="right") - 1
         found: Ints = self.first_vertex[row] + (key - self.base[row]) % self.size[row]
         return found
+
+
+def edge_order(tape: Tape) -> EdgeOrder:
+    """That of a tape's graph."""
+    return tape.of_graph("edge order", lambda: EdgeOrder(tape))

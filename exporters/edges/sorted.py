@@ -58,12 +58,15 @@ class SortedEdges:
     """A sample's diagonal edges.
 
     of_activations, of_parameters: those that all samples of its graph have
+    parameters: the sources of the latter     of_parameter: of each of the latter the place of its source among these
     chosen: those whose sources are the sample's own choice
     derivatives: by place     parts: which part a place belongs to
     """
 
     of_activations: ByActivation
     of_parameters: EdgeList
+    parameters: Ints
+    of_parameter: Ints
     chosen: EdgeList
     derivatives: Floats
     parts: Parts
@@ -75,6 +78,8 @@ class _Shared:
 
     of_activations: ByActivation
     of_parameters: EdgeList
+    parameters: Ints
+    of_parameter: Ints
     parts: Parts
     varying: list[tuple[int, Part]]
 
@@ -95,7 +100,8 @@ def sorted_edges(recording: Recording) -> SortedEdges:
             place = len(derivatives) + np.arange(len(found))
             derivatives = np.append(derivatives, found)
         columns.append((vertex, place, target + (part.first_target - first)))
-    return SortedEdges(shared.of_activations, shared.of_parameters, _by_source(columns), derivatives, parts)
+    of_parameters = shared.of_parameters, shared.parameters, shared.of_parameter
+    return SortedEdges(shared.of_activations, *of_parameters, _by_source(columns), derivatives, parts)
 
 
 def _shared(recording: Recording, diagonal: DiagonalParts) -> _Shared:
@@ -104,9 +110,11 @@ def _shared(recording: Recording, diagonal: DiagonalParts) -> _Shared:
     placed = list(zip(starts, diagonal.parts, strict=False))
     varying = [of for of in placed if tape.log.values[of[1].operand].picked or _adds_up(tape, of[1])]
     fixed = [of for of in placed if of not in varying]
+    of_parameters = _of_parameters(tape.log.values, fixed, first)
     return _Shared(
         _by_activation(recording.kernels, tape.log.values, fixed, first, recording.n_vertices - first),
-        _of_parameters(tape.log.values, fixed, first),
+        of_parameters,
+        *np.unique(of_parameters.source, return_inverse=True),
         Parts(np.array(starts[:-1], np.int64), np.array([_first_key(p, first) for p in diagonal.parts], np.int64)),
         varying,
     )

@@ -95,7 +95,9 @@ class Cpu:
         self, places: Places, row: Ints, place: Any, target: Any, derivatives: Floats, gradient: Floats, *rest: Any
     ) -> None:
         parts, total = rest
-        visits.insert_list(*places, total, row, place, target, derivatives, gradient, *parts)
+        last = np.zeros(1, np.int64)
+        insert: Any = visits.insert_list  # whose arguments mypy cannot count
+        insert(*places, total, row, place, target, derivatives, gradient, *parts, last)
 
     def follow_visited(
         self,
@@ -114,7 +116,7 @@ class Cpu:
         # room for all: what is not written to takes no memory
         vertex, key = np.empty(n, np.int64), np.empty((n, keep), np.int64)
         rank, derivative = np.empty((2, n, keep), gradient.dtype)
-        given = *direct, *chosen, activation, *table, derivatives, gradient, *parts, *operators
+        given = *direct, *chosen, activation, *table, derivatives, gradient, *parts, *operators, np.zeros(8, np.int64)
         follow: Any = visits.follow_visited  # whose arguments mypy cannot count
         found = follow(visited, loss, vertex, rank, derivative, key, *given)
         return vertex[:found], Places(rank[:found], derivative[:found], key[:found])

@@ -46,24 +46,14 @@ def _last_at_most(ascending: Any, number: Any) -> int:
 
 
 @inlined()
-def _insert_edge(
-    rank: Any,
-    derivative: Any,
-    key: Any,
-    row: int,
-    place: int,
-    target: int,
-    derivatives: Any,
-    gradient: Any,
-    part_start: Any,
-    part_key: Any,
-) -> Any:
-    """Put one edge into a row; its contribution."""
-    d = derivatives[place]
-    contribution = gradient[target] * d
-    k = part_key[_last_at_most(part_start, place)] + target
-    insert(rank, derivative, key, row, abs(contribution), d, k)
-    return contribution
+def _part_of(starts: Any, number: Any, last: Any, j: int) -> int:
+    """Which part a number lies in, looked for where the one before was found: last[j]."""
+    o = last[j]
+    if number < starts[o] or (o + 1 < starts.shape[0] and number >= starts[o + 1]):
+        o = _last_at_most(starts, number)
+        last[j] = o
+    found: int = o
+    return found
 
 
 @inlined()
@@ -89,12 +79,15 @@ def insert_list(
     gradient: Any,
     part_start: Any,
     part_key: Any,
+    last: Any,
 ) -> None:
-    """See Kernels."""
+    """See Kernels. last: one number, room for where the part before was found"""
     for e in range(row.shape[0]):
-        total[row[e]] += _insert_edge(
-            rank, derivative, key, row[e], place[e], target[e], derivatives, gradient, part_start, part_key
-        )
+        d = derivatives[place[e]]
+        contribution = gradient[target[e]] * d
+        k = part_key[_part_of(part_start, place[e], last, 0)] + target[e]
+        insert(rank, derivative, key, row[e], abs(contribution), d, k)
+        total[row[e]] += contribution
 
 
 @kernel()
@@ -122,8 +115,9 @@ def follow_visited(
     base: Any,
     size: Any,
     first_target: Any,
+    last: Any,
 ) -> int:
-    """See Kernels; the number of visited vertices."""
+    """See Kernels; the number of visited vertices. last: a few numbers, room for where parts were found"""
     n, c, t = 0, 0, 0
     for i in range(visited.shape[0]):
         if not visited[i]:
@@ -131,20 +125,21 @@ def follow_visited(
         vertex[n] = i
         for r in range(key.shape[1]):
             rank[n, r], derivative[n, r], key[n, r] = 0, 0, NO_EDGE
-        for e in range(start[i], start[i + 1]):
-            p, u = place[e], target[e]
-            _insert_edge(rank, derivative, key, n, p, u, derivatives, gradient, part_start, part_key)
+        for e in range(start[i], start[i + 1]):  # neighbours mostly have edges of the same parts
+            p, u, d = place[e], target[e], derivatives[place[e]]
+            k = part_key[_part_of(part_start, p, last, 1 + (e - start[i]) % (last.shape[0] - 1))] + u
+            insert(rank, derivative, key, n, abs(gradient[u] * d), d, k)
         while c < source_c.shape[0] and source_c[c] <= i:
             if source_c[c] == i:
-                p, u = place_c[c], target_c[c]
-                _insert_edge(rank, derivative, key, n, p, u, derivatives, gradient, part_start, part_key)
+                p, u, d = place_c[c], target_c[c], derivatives[place_c[c]]
+                insert(rank, derivative, key, n, abs(gradient[u] * d), d, part_key[_last_at_most(part_start, p)] + u)
             c += 1
         while t < in_table.shape[0] and in_table[t] <= i:
             if in_table[t] == i:
                 _insert_row(rank, derivative, key, n, ranks, of_ranks, keys, t)
             t += 1
         if i != loss and rank[n, 0] > 0:
-            o = _last_at_most(base, key[n, 0])
+            o = _part_of(base, key[n, 0], last, 0)
             visited[first_target[o] + (key[n, 0] - base[o]) % size[o]] = True
         n += 1
     return n

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...queries.methods import find_method
-from ..edges.order import EdgeOrder
+from ..edges.order import edge_order
 from ..edges.slots import DiagonalEdges
 from ..edges.sorted import EdgeList, SortedEdges
 from ..kernels.interface import NO_EDGE, Kernels, Places, Suffixes
@@ -81,7 +81,7 @@ class Table:
 
     def __init__(self, recording: Recording, rows: Rows, keep: int, logarithms: bool) -> None:
         self.rows = rows
-        self.order = EdgeOrder(recording.tape)
+        self.order = edge_order(recording.tape)
         self.logarithms = logarithms
         self._recording = recording
         self._kernels = recording.kernels

@@ -93,7 +93,7 @@ class _Rows:
         chosen, _ = direct.chosen.split(self._first)
         of_parameters = [a[(a >= 0) & (a < self._first)] for a in matrices]
         of_parameters += [stack.vertex.reshape(-1) for stack in weights.loose]
-        found = np.unique(np.concatenate([direct.of_parameters.source, chosen.source, *of_parameters]))
+        found = _union([direct.parameters, chosen.source, *of_parameters])
         self.of_stack: list[NDArray[np.bool_]] = []
         more = [found]
         for stack in weights.counted:
@@ -103,7 +103,7 @@ class _Rows:
                 rows[rows_of(recording, stack, inside)] = True
                 more.append(stack.vertex[rows].reshape(-1))
             self.of_stack.append(rows)
-        self.parameters: Ints = np.unique(np.concatenate(more)) if len(more) > 1 else found
+        self.parameters: Ints = _union(more)
         self.activations, self._place = _places(matrices, self._first, recording.n_vertices - self._first)
         self.n_parameters = len(self.parameters)
         self.n = self.n_parameters + len(self.activations)
@@ -117,6 +117,13 @@ class _Rows:
         row[is_parameter] = np.searchsorted(self.parameters, vertex[is_parameter])
         row[vertex < 0] = -1
         return row
+
+
+def _union(vertices: list[Ints]) -> Ints:
+    """All vertices of several lists, of which the first is ascending and has none twice: ascending."""
+    first, *others = vertices
+    more = np.concatenate([first[:0], *others])
+    return np.unique(np.concatenate([first, more])) if len(more) else first
 
 
 def _places(matrices: list[Ints], first: int, n: int) -> tuple[Ints, NDArray[np.int32]]:
@@ -146,9 +153,9 @@ def _products(recording: Recording, weights: Weights, rows: _Rows, table: Table)
 def _insert_pairs(recording: Recording, direct: SortedEdges, rows: _Rows, table: Table, gradient: Floats) -> None:
     """The diagonal edges of parameters; their contributions are added to the gradients."""
     chosen, _ = direct.chosen.split(recording.n_parameters)
-    for edges in (direct.of_parameters, chosen):
-        row = np.searchsorted(rows.parameters, edges.source)
-        table.insert_list(row, edges, direct, gradient)
+    fixed = np.searchsorted(rows.parameters, direct.parameters)[direct.of_parameter]
+    table.insert_list(fixed, direct.of_parameters, direct, gradient)
+    table.insert_list(np.searchsorted(rows.parameters, chosen.source), chosen, direct, gradient)
 
 
 class _Member(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edges.order import EdgeOrder
+from ..edges.order import edge_order
 from ..edges.sorted import SortedEdges
 from ..kernels.interface import Places
 from ..recording.recorder import Recording
@@ -34,7 +34,7 @@ def visited_edges(
     visited = np.zeros(recording.n_vertices - first, dtype=bool)
     visited[entries[entries >= 0] - first] = True
     _, chosen = direct.chosen.split(first)
-    order = EdgeOrder(recording.tape)
+    order = edge_order(recording.tape)
     vertex, places = recording.kernels.follow_visited(  # whose vertices count from the first activation on
         visited,
         recording.loss_vertex - first,
