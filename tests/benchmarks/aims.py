@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from measuring import Size, Subject, gpt2, lstm, machine, median_seconds, peak_memory, seconds
+from measuring import Size, SmallModel, Subject, gpt2, lstm, machine, median_seconds, peak_memory, seconds
 from plain import networkx_walk, torch_edges
 
 from gradtrace.exporters.paths.best_edges import best_edges
@@ -52,6 +52,19 @@ def study() -> Iterator[Row]:
     wanted, took = torch_edges(recording), seconds(lambda: torch_edges(recording))
     same = float(np.mean(found == wanted))
     yield Row("the same edges found by plain torch", took / subject.step, f"{same:.2%} of the targets are the same")
+
+
+def small() -> Iterator[Row]:
+    """Small models, sentences of mixed length, detail study: one process, and as many as there are cores."""
+    for model in (SmallModel("lstm_lm"), SmallModel("transformer_lm")):
+        step, sentences = model.step(), 200
+        with tempfile.TemporaryDirectory() as folder:
+            alone = model.seconds_a_sentence(Path(folder), sentences, workers=1)
+            together = model.seconds_a_sentence(Path(folder), sentences, workers=None)
+        lengths = f"{model.SHORTEST} to {model.LONGEST} tokens"
+        yield Row(f"**small {model.name}, {lengths}, detail study**: a step", 1.0, f"{step * 1e3:.2f} ms")
+        yield Row("a sentence recorded, traced and written, one process", alone / step, f"{alone * 1e3:.1f} ms")
+        yield Row("the same, a process for each core", together / step, f"{together * 1e3:.1f} ms")
 
 
 def parameters() -> Iterator[Row]:
@@ -189,6 +202,7 @@ def _written(subject: Subject, settings: Settings, n: int = 3) -> tuple[MadeShar
 
 
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
+    "small": small,
     "study": study,
     "parameters": parameters,
     "all": all_edges,

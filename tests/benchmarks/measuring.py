@@ -14,9 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import small_models
 import torch
 from torch import Tensor, nn
 
+import gradtrace as gt
 from gradtrace.exporters.models import Encoded
 from gradtrace.exporters.recording.parameter_groups import partition
 from gradtrace.exporters.recording.recorder import Recording
@@ -103,6 +105,45 @@ def lstm(size: Size) -> Subject:
     return subject(
         f"LSTM, {size}", family("lstm_lm").build(size.words, sizes), random_sentence(size.words, size.tokens)
     )
+
+
+class SmallModel:
+    """A factory of `small_models.py`, and sentences of SHORTEST to LONGEST tokens for it."""
+
+    SHORTEST, LONGEST = 10, 30
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.module = small_models.__dict__[name]().model.eval()
+
+    def lines(self, n: int) -> list[str]:
+        """Random sentences, all lengths in turn."""
+        draw = torch.Generator().manual_seed(0)
+        lengths = [self.SHORTEST + i % (self.LONGEST + 1 - self.SHORTEST) for i in range(n)]
+        words = [torch.randint(small_models.WORDS, (tokens + 1,), generator=draw).tolist() for tokens in lengths]
+        return [" ".join(map(str, line)) for line in words]
+
+    def step(self) -> float:
+        """Seconds of torch's forward and backward, the mean over all lengths."""
+        samples = [small_models.encode(line).inputs for line in self.lines(self.LONGEST + 1 - self.SHORTEST)]
+
+        def steps() -> None:
+            for inputs in samples:
+                self.module.zero_grad()
+                self.module(**inputs).backward()
+
+        return median_seconds(steps) / len(samples)
+
+    def seconds_a_sentence(self, folder: Path, n: int, workers: int | None) -> float:
+        """Of a dump: what twice as many more sentences take, so that opening the model does not count."""
+        model, samples, found = f"{small_models.__file__}:{self.name}", folder / "lines.txt", []
+        for sentences in (n, 3 * n):
+            samples.write_text("\n".join(self.lines(sentences)))
+            out = folder / f"store-{workers}-{sentences}"
+            started = time.perf_counter()
+            gt.dump(model, samples, out, detail="study", workers=workers)
+            found.append(time.perf_counter() - started)
+        return (found[1] - found[0]) / (2 * n)
 
 
 class _LanguageModel(nn.Module):
