@@ -53,12 +53,16 @@ class Processes:
             begin = _Begin(self, study, crew, cores, self.clock() - self.began + _IMPORTS)
             if self.workers is not None:
                 begin(self.workers - 1)
-            while (task := crew.next_task()) is not None or not order.is_done():
-                if task is None:
-                    crew.hear(wait=True)
-                else:
-                    crew.add(task, study.make(task, begin.on_sample))
+            while True:
+                crew.hear()
                 yield from order.ready()
+                task = crew.next_task()
+                if task is not None:
+                    crew.add(task, study.make(task, begin.on_sample))
+                elif order.is_done():
+                    return
+                else:
+                    crew.hear(wait=True)
 
 
 class _Begin:
@@ -128,7 +132,6 @@ class _Crew:
 
     def next_task(self) -> Task | None:
         """What this process is to make next; None: nothing, or others have to finish first."""
-        self.hear()
         if self._lost and not self._workers:
             return self._lost.popleft()
         return self._next()

@@ -69,13 +69,14 @@ class WorkerProcess:
 
     def _listen(self, heard: SimpleQueue[tuple[WorkerProcess, Any]]) -> None:
         assert self._process.stdout is not None
-        with suppress(EOFError, OSError, pickle.UnpicklingError):  # it ended, perhaps within a word
+        with suppress(Exception):  # it ended, perhaps within a word, of which pickle may think anything
             while True:
                 heard.put((self, pickle.load(self._process.stdout)))
         heard.put((self, None))
 
     def last_words(self) -> str:
         """How it ended, and the last line that it, or what it calls, wrote to stderr."""
+        self._process.kill()
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")

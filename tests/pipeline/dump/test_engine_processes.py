@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ from gradtrace.pipeline.dump.engine_processes import Processes, _Begin, _Crew
 from gradtrace.pipeline.dump.engine_ray import RayEngine
 from gradtrace.pipeline.dump.study import StudySource
 from gradtrace.pipeline.dump.worker_process import Failed, WorkerProcess
-from gradtrace.pipeline.dump.workers import RETRIES, EngineError, InOrder
-from gradtrace.queries.manifest import read_manifest
+from gradtrace.pipeline.dump.workers import RETRIES, EngineError, InOrder, Order
+from gradtrace.queries.manifest import Shard, read_manifest
 
 from ..studies import MODELS, assert_one_line_error, fingerprints, gradtrace, write_lines
 
@@ -240,6 +241,32 @@ def test_without_processes_that_can_begin_this_one_goes_on_alone(monkeypatch: py
     assert crew.next_task() == Task(range(2), {})
 
 
+class Quick(Lost):
+    """A process that has made a shard as soon as it is told to."""
+
+    def __init__(self, _: Order, heard: SimpleQueue[tuple[object, object]]) -> None:
+        super().__init__()
+        self.heard = heard
+
+    def make(self, task: Task) -> None:
+        self.task = task
+        self.heard.put((self, MadeShard(Shard(0, task.ids.start, len(task.ids), {}), [], [], [])))
+
+
+def test_all_shards_are_made_by_others(wide: StudySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process has nothing to make, and nobody to wait for."""
+    monkeypatch.setattr(engine_processes, "WorkerProcess", Quick)
+    monkeypatch.setattr(Order, "of", lambda *_: Order(wide, STUDY, Path(), Path(), 1, "", ()))
+    tasks = iter([Task(range(i, i + 2), {}) for i in range(6, 26, 2)])
+
+    class Nothing:
+        is_large = False
+
+    seen: list[int] = []
+    made = list(Processes(wide, 3).shards(Nothing(), tasks, seen.append))  # type: ignore[arg-type]
+    assert [shard.shard.first for shard in made] == list(range(6, 26, 2))
+
+
 class Clock:
     """Goes on by what a sample takes."""
 
@@ -273,16 +300,14 @@ def test_when_it_pays(
 ) -> None:
     monkeypatch.setattr(engine_processes, "available_memory", lambda: int(free * 1000))
     monkeypatch.setattr(engine_processes, "peak_memory", lambda: 1000)
-    monkeypatch.setattr(engine_processes.Order, "of", lambda *_: replace_threads)
-    replace_threads = object()
-    monkeypatch.setattr(engine_processes, "replace", lambda order, threads: (order, threads))
+    monkeypatch.setattr(Order, "of", lambda *_: Order(wide, STUDY, Path(), Path(), 1, "", ()))
 
     class Some:
         done = 0
-        began: tuple[int, Any] | None = None
+        began: tuple[int, int] | None = None
 
-        def begin(self, n: int, order: Any) -> None:
-            self.began = n, order[1]
+        def begin(self, n: int, order: Order) -> None:
+            self.began = n, order.threads
 
         def on_own_sample(self) -> None:
             self.done += 1
@@ -306,7 +331,7 @@ def _children(parent: int) -> set[int]:
     return {int(pid) for pid, ppid in map(str.split, found.splitlines()) if int(ppid) == parent}
 
 
-def _until(true: Callable[[], object], seconds: float = 60.0) -> None:
+def _until(true: Callable[[], object], seconds: float = 180.0) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
@@ -337,8 +362,8 @@ def test_nothing_runs_on(how: signal.Signals, wide: StudySource, tmp_path: Path)
             os.killpg(ran.pid, how)
         else:
             ran.kill()
-        _, said = ran.communicate(timeout=30)
-        _until(lambda: not any(map(_runs, others)), 10)
+        _, said = ran.communicate(timeout=60)
+        _until(lambda: not any(map(_runs, others)))  # at the latest when they are loaded
     finally:
         ran.kill()
     assert ran.returncode == (130 if how == signal.SIGINT else -how)
