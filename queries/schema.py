@@ -20,7 +20,7 @@ CANCELLING = ("Gelu", "Mish", "Sigmoid", "Tanh")
 NOISE = {"float32": 64 * 2.0**-23, "float64": 64 * 2.0**-52}
 TINY = {"float32": 2.0**-126, "float64": 2.0**-1022}
 
-# Every status a sample can have; only samples with OK have rows in the other tables.
+# Every status a sample can have; of the others than OK, only `samples` and `labels` have rows.
 OK = "ok"
 NON_FINITE = "non-finite"
 INVALID = "invalid"
@@ -136,10 +136,14 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         Column("n_vertices", pa.int64(), "Vertices of its graph."),
         Column("n_edges", pa.int64(), "Edges of its graph, stored or not."),
         Column("seconds", pa.float64(), "Time it took to record, trace and write it."),
-        Column("status", _TEXT, "ok; invalid or non-finite samples have no rows in the other tables."),
+        Column("status", _TEXT, "ok; of invalid and non-finite samples other tables know the labels alone."),
         Column("message", _TEXT, "Why it was not recorded; null where it was."),
-        Column("labels", pa.map_(_TEXT, _TEXT), "What the samples file says of it, such as number -> plural."),
         Column("checkpoint", _TEXT, "The checkpoint it was recorded with; null where the model has none."),
+    ),
+    "labels": (
+        _SAMPLE,
+        _label("label", "What is said of the sample, such as number."),
+        _required("value", _TEXT, "What it is, as text, such as plural."),
     ),
     "vertices": (
         _SAMPLE,
@@ -215,6 +219,36 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _required("edges", pa.float64(), "Edges of the group's paths that the operator computes, counted per path."),
         _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
+    "path_links": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _GROUP,
+        _required("from_node", pa.int32(), "The operator that computes the edges' sources."),
+        _required("to_node", pa.int32(), "The operator that computes the edges' ends."),
+        _required("edges", pa.float64(), "Edges of the group's paths from the one to the other, counted per path."),
+        _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
+    ),
+    "path_spans": (
+        _METHOD,
+        _SAMPLE,
+        _GRAPH,
+        _GROUP,
+        Column(
+            "entry_step",
+            pa.int32(),
+            "Place in `samples.tokens` of the first vertex behind the parameter, where the weight is used; null where "
+            "that belongs to no token.",
+        ),
+        Column(
+            "end_step",
+            pa.int32(),
+            "Place of the last vertex on the path that belongs to a token, whose loss the path ends in; null where "
+            "none does.",
+        ),
+        _required("paths", pa.float64(), "Paths of the group from the one to the other."),
+        _required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
+    ),
     "path_counts": (
         _METHOD,
         _SAMPLE,
@@ -247,12 +281,16 @@ ROWS: dict[str, str] = {
     "components": "One row per default component: operators of one module, layer and role.",
     "parameter_groups": "One row per parameter tensor, or per gate of a stacked recurrent one.",
     "samples": "One row per sample, recorded or not.",
+    "labels": "One row per sample and label: what the samples file says of it.",
     "vertices": "One row per scalar: in detail `study` those that paths visit, with --statistics or soft.",
     "node_gradients": "One row per tensor that has vertices: norms of its values and gradients.",
     "edges": "One row per edge of the graph (detail `all` only).",
     "best_edges": "One row per method, vertex and rank: the K best edges of the vertex (`--keep K`).",
     "entries": "One row per vertex where paths of a parameter group enter the graph.",
     "path_edges": "One row per operator and parameter group: edges of the group's paths.",
+    "path_links": "One row per two operators and parameter group: edges of the group's paths from one to the other. "
+    "With those that enter the graph, from a parameter (`entries`), they are `path_edges`; no path meets an input.",
+    "path_spans": "One row per two tokens and parameter group: how far the group's paths lead through the text.",
     "path_counts": "One row per default component and parameter group: paths that pass through it.",
     "path_totals": "One row per parameter group: how many of its parameters are traced, dead and absent.",
 }
@@ -265,15 +303,21 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "components": ("component",),
     "parameter_groups": ("parameter_group",),
     "samples": ("sample",),
+    "labels": ("sample", "label"),
     "vertices": ("sample", "vertex"),
     "node_gradients": ("sample", "tensor"),
     "edges": ("sample", "src", "dst", "slot"),
     "best_edges": ("sample", "method", "src", "rank"),
     "entries": ("sample", "method", "parameter_group", "vertex"),
     "path_edges": ("sample", "method", "parameter_group", "node"),
+    "path_links": ("sample", "method", "parameter_group", "from_node", "to_node"),
+    "path_spans": ("sample", "method", "parameter_group", "entry_step", "end_step"),
     "path_counts": ("sample", "method", "parameter_group", "component"),
     "path_totals": ("sample", "method", "parameter_group"),
 }
+
+# Those of them that may be null, which is a value like others: no token.
+NULL_KEYS = ("entry_step", "end_step")
 
 
 def _schema(columns: tuple[Column, ...]) -> pa.Schema:

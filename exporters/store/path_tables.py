@@ -1,4 +1,4 @@
-"""The path tables of one sample: entries, path_edges, path_counts and path_totals.
+"""The path tables of one sample: entries, path_edges, path_links, path_spans, path_counts and path_totals.
 
 Under a method that picks one path for each parameter they are counts, made by following its best edges; under the soft
 method they are expectations.
@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...queries.methods import find_method
-from ...queries.walk import walker
+from ...queries.walk.path_counts import Entering, Links, PathCounts, Places, Spans, count_all
+from ...queries.walk.visits import reached, visit, visited
+from ...queries.walk.walker import Entries
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted
 from ..paths.path_sums import Spread
 from ..paths.soft import SoftTraces, soft_traces
 from ..recording.parameter_groups import Partition
 from ..recording.recorder import Recording
+from .rows import Names, OrNone, Rows
 from .tables import GraphIndex
 
 Floats = NDArray[np.float64]
@@ -61,12 +63,18 @@ class Partitions:
         """The number of parameter groups."""
         return len(self.partition.groups)
 
+    @property
+    def places(self) -> Places:
+        """Where the activations of the graph belong."""
+        index, components = self.index, self.components
+        return Places(index.node_of, index.step_of, components.of_node, len(components.names), index.n_steps)
+
 
 @dataclass(frozen=True)
 class PathTables:
-    """The rows of the four path tables, and which of the A activations the path of a parameter visits."""
+    """The rows of the path tables, and which of the A activations the path of a parameter visits."""
 
-    tables: dict[str, pa.Table]
+    tables: dict[str, Rows]
     reached: NDArray[np.bool_]
 
 
@@ -82,95 +90,73 @@ def path_tables(
 
     spread: see `best_edges`     counted: the parameters' traced edges, where `best` has none of them
     """
-    first = recording.n_parameters
     if find_method(best.method).all_paths:
-        walk, dead = _walk(recording, best, groups), best.dead(slice(first, None))
-        counts = _soft_counts(recording, best, groups, spread)
-        visits, _ = walker.vertex_mass(walk._replace(next=np.where(dead, -1, walk.next)), counts.entries)
-        return PathTables(_tables(counts, groups, sample, best.method, recording.gradients.dtype), visits > 0)
-    if counted is not None:
-        part = _visited_part(recording, best, groups, counted)
-        entries = _entries(part, counted)
-        present = np.bincount(counted.group, counted.paths, groups.n).astype(np.int64)
+        counts, ends = _soft_counts(recording, best, groups, spread)
+    elif counted is not None:
+        counts, ends = _counts_of_counted(recording, best, groups, counted)
     else:
-        started = np.flatnonzero(best.target[:first, 0] >= 0)
-        dead = best.dead(slice(first, None))
-        part = walker.visited_part(_walk(recording, best, groups), best.traced(started), dead)
-        group = groups.partition.group_of[started]
-        weight = np.abs(recording.gradients[started], dtype=np.float64)
-        entries = walker.count_entries(part.walk, part.starts, group, weight, groups.n)
-        present = np.bincount(group, minlength=groups.n)
-    reached = np.zeros(recording.n_vertices - first, dtype=bool)
-    reached[part.vertex[walker.vertex_mass(part.walk, entries)[0] > 0] - first] = True
-    counts = _followed_counts(part, entries, present, groups)
-    return PathTables(_tables(counts, groups, sample, best.method, recording.gradients.dtype), reached)
+        counts, ends = _counts_of_best(recording, best, groups)
+    tables = _Tables(groups, sample, best.method, recording.gradients.dtype)
+    return PathTables(tables.of(counts, ends), counts.reached)
 
 
-def _walk(recording: Recording, best: BestEdges, groups: Partitions) -> walker.Walk:
-    first = recording.n_parameters
-    return walker.Walk(first, best.target[first:, 0], groups.index.node_of, recording.loss_vertex)
+class _Ends(NamedTuple):
+    """Of each group the parameters that have an edge, those that are traced, and the sum of their |gradient|: G."""
+
+    present: NDArray[np.int64]
+    traced: NDArray[np.int64]
+    traced_weight: Floats
 
 
-def _visited_part(recording: Recording, best: BestEdges, groups: Partitions, counted: Counted) -> walker.Part:
-    """The part of a walk of which no more than the visited vertices are known."""
-    vertex, first = best.vertex, recording.n_parameters
+def _counts_of_counted(
+    recording: Recording, best: BestEdges, groups: Partitions, counted: Counted
+) -> tuple[PathCounts, _Ends]:
+    """From the edges of the visited vertices alone."""
+    first, n, vertex = recording.n_parameters, len(groups.index.node_of), best.vertex
     assert vertex is not None
-    place = np.zeros(recording.n_vertices - first, np.int32)
-    place[vertex - first] = np.arange(len(vertex))
-
-    def renumbered(vertices: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.where(vertices < 0, -1, first + place[np.maximum(vertices - first, 0)].astype(np.int64))
-
-    loss = int(renumbered(np.array(recording.loss_vertex))) if recording.loss_vertex in vertex[-1:] else -1
-    node = groups.index.node_of[vertex - first]
-    return walker.Part(walker.Walk(first, renumbered(best.traced()), node, loss), vertex, renumbered(counted.target))
+    part = visited(first, n, vertex, best.traced(), counted.target, recording.loss_vertex)
+    entering = Entering(counted.group, counted.paths.astype(np.float64), counted.weight)
+    counts = count_all(part, groups.places, entering, groups.n)
+    return counts, _ends(counts, np.bincount(counted.group, counted.paths, groups.n))
 
 
-def _entries(part: walker.Part, counted: Counted) -> walker.Entries:
-    """The counted edges that lead to the loss, one row for each group and vertex of the part."""
-    first, size = part.walk.first, np.int64(len(part.walk.next))
-    reaches = np.append(walker.reaches_loss(part.walk), False)
-    alive = reaches[np.where(part.starts < 0, -1, part.starts - first)]
-    keys, place = np.unique(counted.group[alive] * size + part.starts[alive] - first, return_inverse=True)
-    return walker.Entries(
-        (keys // size).astype(np.int32),
-        keys % size + first,
-        np.bincount(place, counted.paths[alive], keys.size).astype(np.float64),
-        np.bincount(place, counted.weight[alive], keys.size).astype(np.float64),
-    )
+def _counts_of_best(recording: Recording, best: BestEdges, groups: Partitions) -> tuple[PathCounts, _Ends]:
+    """From a row for each parameter and activation."""
+    first = recording.n_parameters
+    started = np.flatnonzero(best.target[:first, 0] >= 0)
+    group = groups.partition.group_of[started]
+    part = visit(first, best.traced(slice(first, None)), best.traced(started), recording.loss_vertex)
+    entering = Entering(group, np.empty(0), np.abs(recording.gradients[started], dtype=np.float64))
+    counts = count_all(part, groups.places, entering, groups.n)
+    return counts, _ends(counts, np.bincount(group, minlength=groups.n))
 
 
-def _followed_counts(
-    part: walker.Part, entries: walker.Entries, present: NDArray[np.int64], groups: Partitions
-) -> _Counts:
-    """Follow the paths from where they enter the graph. present: parameters of each group that have an edge."""
-    walk, components = part.walk, groups.components
-    return _Counts(
-        entries._replace(vertex=part.vertex[entries.vertex - walk.first]),
-        walker.push(walk, entries, groups.n, len(components.of_node)),
-        walker.count_paths_by_node(walk, components.of_node, entries, groups.n, len(components.names)),
-        present,
-        np.bincount(entries.group, entries.paths, groups.n).astype(np.int64),
-        np.bincount(entries.group, entries.weight, groups.n).astype(np.float64),
-    )
+def _ends(counts: PathCounts, present: NDArray[Any]) -> _Ends:
+    group, _, paths, weight = counts.entries
+    traced, of_traced = (np.bincount(group, numbers, len(present)) for numbers in (paths, weight))
+    return _Ends(present.astype(np.int64), traced.astype(np.int64), of_traced.astype(np.float64))
 
 
-def _soft_counts(recording: Recording, best: BestEdges, groups: Partitions, spread: Spread | None) -> _Counts:
-    """The same in expectation over the soft traces of every parameter."""
-    components, group_of = groups.components, groups.partition.group_of
-    traces = soft_traces(recording, group_of, groups.n, components.of_node, len(components.names), spread)
-    present = best.target[: recording.n_parameters, 0] >= 0
-    return _Counts(
-        _soft_entries(recording, traces),
+def _soft_counts(
+    recording: Recording, best: BestEdges, groups: Partitions, spread: Spread | None
+) -> tuple[PathCounts, _Ends]:
+    """In expectation over the soft traces of every parameter."""
+    first, group_of = recording.n_parameters, groups.partition.group_of
+    traces = soft_traces(recording, group_of, groups.n, groups.places, spread)
+    present = best.target[:first, 0] >= 0
+    entries = _soft_entries(recording, traces)
+    counts = PathCounts(
+        entries,
         (traces.edges, traces.weighted_edges),
         (traces.paths, traces.weighted_paths),
-        np.bincount(group_of[present], minlength=groups.n),
-        traces.traced,
-        traces.traced_weight,
+        traces.links,
+        traces.spans,
+        reached(first, best.traced(slice(first, None)), entries.vertex),
     )
+    return counts, _Ends(np.bincount(group_of[present], minlength=groups.n), traces.traced, traces.traced_weight)
 
 
-def _soft_entries(recording: Recording, traces: SoftTraces) -> walker.Entries:
+def _soft_entries(recording: Recording, traces: SoftTraces) -> Entries:
     group, vertex, paths, weight = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)]
     for (g, order), entering in sorted(traces.entries.items()):
         inside = np.flatnonzero(entering.paths)
@@ -179,80 +165,61 @@ def _soft_entries(recording: Recording, traces: SoftTraces) -> walker.Entries:
         paths.append(entering.paths[inside])
         weight.append(entering.weight[inside])
     columns = (np.concatenate(group), np.concatenate(vertex), np.concatenate(paths), np.concatenate(weight))
-    return walker.Entries(*columns)
+    return Entries(*columns)
 
 
-class _Counts(NamedTuple):
-    """PathTables of G groups over N operators and C components."""
+class _Tables:
+    """Makes the rows of one sample and method."""
 
-    entries: walker.Entries
-    edges: tuple[Floats, Floats]  # G x N, and weighted
-    paths: tuple[Floats, Floats]  # G x C, and weighted
-    present: NDArray[np.int64]  # G: parameters that have an edge
-    traced: NDArray[np.int64]  # G
-    traced_weight: Floats  # G
+    def __init__(self, groups: Partitions, sample: int, method: str, dtype: np.dtype[Any]) -> None:
+        self._groups, self._dtype = groups, dtype
+        self._names = [group.name for group in groups.partition.groups]
+        self._keys: dict[str, int | str] = {"method": method, "sample": sample, "graph": groups.index.graph}
 
+    def of(self, counts: PathCounts, ends: _Ends) -> dict[str, Rows]:
+        """By the names of the tables."""
+        return {
+            "entries": self._entries(counts.entries),
+            "path_edges": self._edges(*counts.edges),
+            "path_links": self._links(counts.links),
+            "path_spans": self._spans(counts.spans),
+            "path_counts": self._counts(*counts.paths),
+            "path_totals": self._totals(ends),
+        }
 
-def _tables(counts: _Counts, groups: Partitions, sample: int, method: str, dtype: np.dtype[Any]) -> dict[str, pa.Table]:
-    keys = _Keys(method, sample, groups.index.graph, [g.name for g in groups.partition.groups])
-    (edges, weighted), (paths, weighted_paths), entries = counts.edges, counts.paths, counts.entries
-    g, node = np.nonzero(edges)
-    pg, component = np.nonzero(paths)
-    return {
-        "entries": keys.table(
-            entries.group,
-            {
-                "vertex": entries.vertex,
-                "paths": entries.paths,
-                # sums of numbers of that precision; digits behind it would be a quarter of a study's bytes
-                "gradient_l1": entries.weight.astype(dtype).astype(np.float64),
-            },
-        ),
-        "path_edges": keys.table(
-            g, {"node": node.astype(np.int32), "edges": edges[g, node], "weighted_edges": weighted[g, node]}
-        ),
-        "path_counts": keys.table(
-            pg,
-            {
-                "component": _names(groups.components.names, component),
-                "paths": paths[pg, component],
-                "weighted_paths": weighted_paths[pg, component],
-            },
-        ),
-        "path_totals": keys.table(
-            np.arange(groups.n),
-            {
-                "parameters": groups.sizes,
-                "traced": counts.traced,
-                "dead": counts.present - counts.traced,
-                "absent": groups.sizes - counts.present,
-                "traced_gradient_l1": counts.traced_weight,
-            },
-        ),
-    }
+    def _rows(self, group: NDArray[Any], **columns: NDArray[Any] | Names | OrNone) -> Rows:
+        return Rows(len(group), {**self._keys, "parameter_group": Names(self._names, group), **columns})
 
+    def _entries(self, entries: Entries) -> Rows:
+        # sums of numbers of that precision; digits behind it would be a quarter of a study's bytes
+        weight = entries.weight.astype(self._dtype).astype(np.float64)
+        return self._rows(entries.group, vertex=entries.vertex, paths=entries.paths, gradient_l1=weight)
 
-@dataclass(frozen=True)
-class _Keys:
-    """The columns that all rows of a sample share, and the names of its parameter groups."""
+    def _edges(self, edges: Floats, weighted: Floats) -> Rows:
+        at = g, node = np.nonzero(edges)
+        return self._rows(g, node=node.astype(np.int32), edges=edges[at], weighted_edges=weighted[at])
 
-    method: str
-    sample: int
-    graph: int
-    groups: list[str]
+    def _links(self, links: Links) -> Rows:
+        at = g, link = np.nonzero(links.edges)
+        ends = {"from_node": links.from_node[link], "to_node": links.to_node[link]}
+        return self._rows(g, **ends, edges=links.edges[at], weighted_edges=links.weighted_edges[at])
 
-    def table(self, group: NDArray[Any], columns: dict[str, Any]) -> pa.Table:
-        n = len(group)
-        return pa.table(
-            {
-                "method": pa.repeat(self.method, n).dictionary_encode(),
-                "sample": pa.repeat(pa.scalar(self.sample, pa.int64()), n),
-                "graph": pa.repeat(pa.scalar(self.graph, pa.int32()), n),
-                "parameter_group": _names(self.groups, group),
-                **columns,
-            }
+    def _spans(self, spans: Spans) -> Rows:
+        steps = {"entry_step": OrNone(spans.entry_step), "end_step": OrNone(spans.end_step)}
+        return self._rows(spans.group, **steps, paths=spans.paths, weighted_paths=spans.weighted_paths)
+
+    def _counts(self, paths: Floats, weighted: Floats) -> Rows:
+        at = g, component = np.nonzero(paths)
+        names = Names(self._groups.components.names, component)
+        return self._rows(g, component=names, paths=paths[at], weighted_paths=weighted[at])
+
+    def _totals(self, ends: _Ends) -> Rows:
+        sizes = self._groups.sizes
+        return self._rows(
+            np.arange(self._groups.n),
+            parameters=sizes,
+            traced=ends.traced,
+            dead=ends.present - ends.traced,
+            absent=sizes - ends.present,
+            traced_gradient_l1=ends.traced_weight,
         )
-
-
-def _names(names: list[str], number: NDArray[Any]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(number.astype(np.int32)), pa.array(names, pa.string()))

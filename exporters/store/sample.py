@@ -15,16 +15,17 @@ from ..paths.counted import Counted, study_edges
 from ..paths.path_sums import contribution_spread, path_statistics
 from ..recording.recorder import Recording
 from .path_tables import Partitions, path_tables
+from .rows import Rows
 from .settings import Settings
-from .tables import VertexSums, best_edge_tables, edge_table, node_gradient_table, vertex_tables
+from .tables import VertexSums, best_edge_tables, edge_table, node_gradient_rows, vertex_tables
 
 Mask = NDArray[np.bool_]
 
 
 def sample_tables(
     recording: Recording, groups: Partitions, number: int, settings: Settings
-) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of a sample, block by block, each table's in order."""
+) -> Iterator[tuple[str, pa.Table | Rows]]:
+    """The rows of a sample, block by block, each table's in order; of a small table as Rows."""
     index = groups.index
     spread = contribution_spread(recording) if settings.needs_contribution_sums else None
     counted: Counted | None = None
@@ -42,7 +43,7 @@ def sample_tables(
             yield "best_edges", block
         yield from paths.tables.items()
     of_parameters = None if recording.has_parameter_gradients or counted is None else counted.norms
-    yield "node_gradients", node_gradient_table(recording, index, number, of_parameters)
+    yield "node_gradients", node_gradient_rows(recording, index, number, of_parameters)
     if settings.stores_vertices:
         if not settings.parameter_vertices:
             stored[: recording.n_parameters] = False

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ...queries.manifest import Shard, StoredFile
 from ...queries.schema import table_schema
+from .rows import ENOUGH, CollectedRows, Rows
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -48,14 +49,25 @@ class ShardWriter:
         self._dtype = dtype
         self._attempt = uuid4().hex[:12]
         self._parts: dict[str, list[_Part]] = {}
+        self._collected: dict[str, CollectedRows] = {}
         self._threads = [ThreadPoolExecutor(1, "gradtrace-writer") for _ in range(_WRITERS)]
         self._waiting: deque[tuple[Future[None], int]] = deque()  # and their bytes
 
-    def write(self, table: str, rows: pa.Table) -> None:
+    def write(self, table: str, rows: pa.Table | Rows) -> None:
         """Append rows, which must continue the table's order (schema.GRAIN). They must not be changed afterwards.
 
-        An error in writing is raised by this call or a later one, `finish` at the latest.
+        Rows of a small table wait for others. An error in writing is raised by this call or a later one, `finish` at
+        the latest.
         """
+        if isinstance(rows, Rows):
+            collected = self._collected.setdefault(table, CollectedRows())
+            collected.add(rows)
+            if collected.n >= ENOUGH:
+                self._write(table, self._collected.pop(table).table())
+        else:
+            self._write(table, rows)
+
+    def _write(self, table: str, rows: pa.Table) -> None:
         part = self._part(table)
         part.rows += rows.num_rows
         self._submit(part, lambda: part.write(rows), rows.nbytes)
@@ -84,6 +96,8 @@ class ShardWriter:
 
     def finish(self) -> dict[str, list[StoredFile]]:
         """Flush and describe the files, which still have their temporary names; see `StoreWriter.enter`."""
+        for table, collected in self._collected.items():
+            self._write(table, collected.table())
         for part in self._all_parts():
             self._submit(part, part.close)
         self._await(0)
@@ -170,15 +184,17 @@ class _Part:
 
 
 def renumber_graphs(folder: Path, shard: Shard, numbers: Sequence[int], dtype: str) -> Shard:
-    """The shard with other numbers for its graphs, `numbers[old]`, in new files."""
+    """The shard with other numbers for its graphs, `numbers[old]`, in new files; `labels` know of no graph."""
     writer = ShardWriter(folder, shard.shard, dtype, WHOLE_SAMPLE)
     try:
         for table, file in [(table, file) for table, parts in shard.files.items() for file in parts]:
             with pq.ParquetFile(folder / file.path) as parquet:
                 for group in range(parquet.num_row_groups):
                     rows = parquet.read_row_group(group)
-                    graph = pa.array(numbers, pa.int32()).take(rows["graph"].combine_chunks())
-                    writer.write(table, rows.set_column(rows.schema.get_field_index("graph"), "graph", graph))
+                    if "graph" in rows.column_names:
+                        graph = pa.array(numbers, pa.int32()).take(rows["graph"].combine_chunks())
+                        rows = rows.set_column(rows.schema.get_field_index("graph"), "graph", graph)
+                    writer.write(table, rows)
         files = writer.finish()
     except BaseException:
         writer.discard()

@@ -12,11 +12,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...queries.methods import find_method
+from ...queries.walk.steps import element_steps
 from ..edges.blocks import EdgeBlock
 from ..paths.best_table import BestEdges
 from ..paths.counted import Norms
 from ..paths.path_sums import PathStatistics, Spread
 from ..recording.recorder import Recording
+from ..tape.tape import Call
+from ..tape.values import TapeTensor
+from .rows import OrNone, Rows
 
 Floats = NDArray[Any]
 Ints = NDArray[Any]
@@ -41,6 +45,7 @@ class GraphIndex:
 
     first_of, parameters: the first vertex and the tensor of each parameter that has vertices
     tensor_of, node_of: A, the tensor of each activation and the operator that computes it (-1 for inputs)
+    step_of: A, the token that it belongs to (-1 for none), of `n_steps`
     """
 
     graph: int
@@ -49,11 +54,13 @@ class GraphIndex:
     parameters: NDArray[np.int32]
     tensor_of: NDArray[np.int32]
     node_of: NDArray[np.int32]
+    step_of: NDArray[np.int32]
+    n_steps: int
 
     @property
     def nbytes(self) -> int:
         """Its size in memory."""
-        return self.tensor_of.nbytes + self.node_of.nbytes
+        return self.tensor_of.nbytes + self.node_of.nbytes + self.step_of.nbytes
 
     def tensors(self, vertices: Ints) -> NDArray[np.int32]:
         """The tensor of each vertex, given in ascending order."""
@@ -73,6 +80,8 @@ def index_graph(recording: Recording, graph: int) -> GraphIndex:
     numbers, nodes, sizes = zip(
         *((i, -1 if t.node is None else t.node, t.size) for i, t in tensors if t.kind != "parameter"), strict=True
     )
+    steps = [_steps(t, recording.tape.calls) for _, t in tensors if t.kind != "parameter"]
+    step_of = np.concatenate(steps)
     return GraphIndex(
         graph,
         recording.n_parameters,
@@ -80,7 +89,15 @@ def index_graph(recording: Recording, graph: int) -> GraphIndex:
         np.array([i for i, _ in parameters], dtype=np.int32),
         np.repeat(np.array(numbers, dtype=np.int32), sizes),
         np.repeat(np.array(nodes, dtype=np.int32), sizes),
+        step_of,
+        int(step_of.max(initial=-1)) + 1,
     )
+
+
+def _steps(tensor: TapeTensor, calls: Sequence[Call]) -> NDArray[np.int32]:
+    """The token of each element."""
+    step = None if tensor.node is None else calls[tensor.node].label.step
+    return element_steps(tuple(tensor.value.shape), tensor.axis_names, tensor.first_step, step)
 
 
 def graph_row(recording: Recording, graph: int, fingerprint: str, conservation_error: float) -> dict[str, Any]:
@@ -199,9 +216,9 @@ def _values(recording: Recording, chosen: Ints) -> Floats:
     return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
 
 
-def node_gradient_table(
+def node_gradient_rows(
     recording: Recording, index: GraphIndex, sample: int, of_parameters: Sequence[Norms] | None = None
-) -> pa.Table:
+) -> Rows:
     """`node_gradients`: norms of every vertex tensor's values and gradients.
 
     of_parameters: of the parameters' gradients; None: the recording has these gradients
@@ -216,16 +233,17 @@ def node_gradient_table(
     else:
         of_activations = recording.kernels.norms(recording.gradients, first[n:], size[n:])
         of_gradients = np.concatenate([_norms_of_parts(of_parameters, first[:n], size[:n]), of_activations])
-    return pa.table(
+    return Rows(
+        len(tensors),
         {
-            "sample": _constant(sample, len(tensors), pa.int64()),
-            "graph": _constant(index.graph, len(tensors), pa.int32()),
-            "node": pa.array([t.node for t in tensors], pa.int32()),
-            "tensor": numbers,
+            "sample": sample,
+            "graph": index.graph,
+            "node": OrNone(np.array([-1 if t.node is None else t.node for t in tensors], np.int32)),
+            "tensor": np.array(numbers, np.int32),
             "n": size,
             **_norm_columns("value", np.concatenate([_parameter_norms(recording), of_values]), size),
             **_norm_columns("gradient", of_gradients, size),
-        }
+        },
     )
 
 

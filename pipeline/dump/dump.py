@@ -27,6 +27,7 @@ from ...exporters.recording.recorder import Recording
 from ...exporters.recording.traced_model import TracedModel
 from ...exporters.store.annotate import annotate, save_model
 from ...exporters.store.graphs import NewGraph, ShardGraphs, StoreGraphs
+from ...exporters.store.rows import Names, Rows
 from ...exporters.store.sample import sample_tables
 from ...exporters.store.settings import SHARD_SECONDS, SHARD_SIZE, Settings
 from ...exporters.store.shard import ROW_GROUP, WHOLE_SAMPLE, ShardWriter
@@ -154,7 +155,8 @@ class Study:
         at, which = divmod(number, len(self.samples.samples))
         model, sample = self.model.at(at), self.samples.samples[which]
         row: dict[str, Any] = {"sample": number, "text": sample.text, "tokens": [], "checkpoint": self.model.names[at]}
-        row["labels"] = list(sample.labels.items())
+        if sample.labels:
+            shard.write("labels", _label_rows(number, sample.labels))
         try:
             encoded = sample.encode()
             row.update(tokens=encoded.tokens, n_tokens=len(encoded.tokens))
@@ -191,6 +193,13 @@ class Study:
             encoded.first_token,
             parameter_gradients=self.settings.needs_parameter_gradients,
         )
+
+
+def _label_rows(number: int, labels: Mapping[str, str]) -> Rows:
+    """What `labels` says of a sample, whether it can be recorded or not."""
+    names = sorted(labels)
+    values = np.array([labels[name] for name in names], dtype=object)
+    return Rows(len(names), {"sample": number, "label": Names(names, np.arange(len(names))), "value": values})
 
 
 Shards = Generator[MadeShard, None, None]

@@ -98,8 +98,6 @@ def sql_type(kind: pa.DataType) -> str:
         return sql_type(kind.value_type)
     if pa.types.is_list(kind):
         return f"{sql_type(kind.value_type)}[]"
-    if pa.types.is_map(kind):
-        return f"map({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
     return _SQL_TYPES[kind]
 
 

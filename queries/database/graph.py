@@ -43,6 +43,7 @@ class Tensor(NamedTuple):
     kind: str
     shape: tuple[int, ...]
     axis_names: tuple[str | None, ...]
+    first_step: int | None
     node: int | None
     first_vertex: int | None
     size: int
@@ -105,6 +106,20 @@ class Graph:
                 nodes[first : first + tensor.size] = tensor.node
         return nodes
 
+    @cached_property
+    def step_of_activation(self) -> NDArray[np.int32]:
+        """The token that each activation vertex (A) belongs to, -1 for none."""
+        import numpy as np
+
+        from ..walk.steps import element_steps
+
+        found = [np.empty(0, np.int32)]
+        for tensor in self.vertex_tensors:
+            if tensor.kind != "parameter":
+                step = None if tensor.node is None else self.nodes[tensor.node].step
+                found.append(element_steps(tensor.shape, tensor.axis_names, tensor.first_step, step))
+        return np.concatenate(found)
+
 
 def read_graph(fetch: Fetch, graph: int) -> Graph:
     """Read one graph of a store; a number the store does not have raises StoreError."""
@@ -120,7 +135,7 @@ def read_graph(fetch: Fetch, graph: int) -> Graph:
         loss_vertex=rows[0][2],
         nodes=tuple(Node(*node) for node in nodes),
         tensors=tuple(
-            Tensor(t[0], t[1], t[2], tuple(t[3] or ()), tuple(t[4] or ()), t[5], t[6], t[7], tuple(t[8] or ()))
+            Tensor(t[0], t[1], t[2], tuple(t[3] or ()), tuple(t[4] or ()), t[5], t[6], t[7], t[8], tuple(t[9] or ()))
             for t in tensors
         ),
     )

@@ -55,7 +55,7 @@ def summarise(store: StoreReader) -> dict[str, Any]:
 def _revealed(store: StoreReader) -> dict[str, str]:
     """What the store tells of data and model to whom it is given."""
     ((texts, tokens),) = store.fetch("select count(text), count(nullif(len(tokens), 0)) from samples")
-    labels = store.fetch("select distinct unnest(map_keys(labels)) from samples order by 1")
+    labels = store.fetch("select distinct label from labels order by label")
     checkpoints = store.fetch("select distinct checkpoint from samples where checkpoint is not null order by 1")
     model, source = store.manifest.model.get("name"), store.manifest.samples.get("source")
     given = [store.manifest.source[name] for name in ("model", "samples") if name in store.manifest.source]

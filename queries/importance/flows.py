@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
+from ..walk.path_counts import Entering, Links, Places, Spans, count_all
+from ..walk.visits import visit
 from ..walk.walker import Entries, Walk, components_met, count_entries, count_paths, push, reaches_loss
 
 if TYPE_CHECKING:
@@ -36,6 +38,15 @@ class SampleFlow(NamedTuple):
     def paths_meeting(self, bits: NDArray[np.uint64], entries: Entries, n_groups: int, n_components: int) -> Counts:
         """Paths of each group that meet each component, and weighted: two n_groups x n_components."""
         return count_paths(components_met(self.walk, bits), entries, self.walk.first, n_groups, n_components)
+
+    def links_and_spans(self, n_groups: int) -> tuple[Links, Spans]:
+        """Path edges of each group between operators, and paths by the tokens they lead from and to."""
+        walk, entries, step = self.walk, self.entries, self.graph.step_of_activation
+        components = np.full(len(self.graph.nodes), -1, np.int32)
+        places = Places(walk.node, step, components, 0, int(step.max(initial=-1)) + 1)
+        part = visit(walk.first, walk.next, entries.vertex, walk.loss)
+        counts = count_all(part, places, Entering(entries.group, entries.paths, entries.weight), n_groups)
+        return counts.links, counts.spans
 
     def entries_of_part(self, store: StoreReader, part: GroupPart) -> tuple[Entries, PartTotals]:
         """Where the parameters of a part of a finest group enter the graph."""

@@ -60,7 +60,7 @@ def _check_names(by: Sequence[str]) -> None:
 def _with_sample_columns(store: StoreReader, rows: pa.Table, columns: Sequence[SampleColumn]) -> pa.Table:
     if not columns:
         return rows
-    values = ", ".join(f"s.{column.sql} as {identifier(column.name)}" for column in columns)
+    values = ", ".join(f"{column.sql} as {identifier(column.name)}" for column in columns)
     return derived(store, rows, "measured", f"select {values}, m.* from measured as m join samples as s using (sample)")
 
 

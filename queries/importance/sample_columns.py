@@ -1,4 +1,4 @@
-"""What is known of samples and can group them: the columns of `samples` that hold one value, and the labels."""
+"""What is known of samples and can group them: the columns of `samples` that hold one value, and their labels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 LABEL, COLUMN = "label.", "sample."
 COLUMNS = tuple(
-    field.name
-    for field in SHARD_TABLES["samples"]
-    if field.name != "sample" and not (pa.types.is_list(field.type) or pa.types.is_map(field.type))
+    field.name for field in SHARD_TABLES["samples"] if field.name != "sample" and not pa.types.is_list(field.type)
 )
 
 
 class SampleColumn(NamedTuple):
-    """A column or label of samples: its name as asked for, and its value as SQL over `samples`."""
+    """A column or label of samples: its name as asked for, and its value as SQL over `samples as s`."""
 
     name: str
     sql: str
@@ -31,7 +29,7 @@ class SampleColumn(NamedTuple):
 
 def labels(store: StoreReader) -> list[str]:
     """The names of all labels that samples of the store carry."""
-    return [name for (name,) in store.fetch("select distinct unnest(map_keys(labels)) as name from samples order by 1")]
+    return [name for (name,) in store.fetch("select distinct label from labels order by label")]
 
 
 def labels_said(store: StoreReader) -> str:
@@ -54,9 +52,9 @@ def sample_column(store: StoreReader, name: str, others: Collection[str] = ()) -
             f"'{LABEL}{name}' for the label."
         )
     if is_label:
-        return SampleColumn(name, f"labels[{quote(label)}]")
+        return SampleColumn(name, f"sample_label(s.sample, {quote(label)})")
     if is_column:
-        return SampleColumn(name, identifier(column))
+        return SampleColumn(name, f"s.{identifier(column)}")
     choices = [*others, *COLUMNS]
     raise StoreError(
         f"samples cannot be grouped by {name!r}.{nearest(label, [*choices, *there])} "
@@ -66,4 +64,4 @@ def sample_column(store: StoreReader, name: str, others: Collection[str] = ()) -
 
 def values_of(store: StoreReader, column: SampleColumn) -> dict[int, Any]:
     """The column's value of every sample, recorded or not."""
-    return dict(store.fetch(f"select sample, {column.sql} from samples order by sample"))
+    return dict(store.fetch(f"select s.sample, {column.sql} from samples as s order by s.sample"))

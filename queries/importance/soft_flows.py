@@ -11,7 +11,8 @@ from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
 from ..methods import find_method
-from ..walk.soft_walker import SoftWalk, shares, soft_entries, soft_met, soft_paths, soft_push
+from ..walk.path_counts import Links, Spans
+from ..walk.soft_walker import SoftWalk, shares, soft_entries, soft_links, soft_met, soft_paths, soft_push, soft_spans
 from ..walk.walker import Entries
 from .flows import Counts, PartTotals, SampleFlow, read_entries, sample_flow
 
@@ -37,6 +38,13 @@ class SoftSampleFlow(NamedTuple):
         component = np.arange(n_components)
         inside = (bits[:, component // 64] >> (component % 64).astype(np.uint64)) & np.uint64(1)
         return soft_paths(soft_met(self.walk, inside.astype(np.bool_)), entries, self.walk.first, n_groups)
+
+    def links_and_spans(self, n_groups: int) -> tuple[Links, Spans]:
+        """Expected path edges of each group between operators, and paths by the tokens they lead from and to."""
+        step, loss = self.graph.step_of_activation, self.graph.loss_vertex
+        n_steps = int(step.max(initial=-1)) + 1
+        links = soft_links(self.walk, self.entries, n_groups, len(self.graph.nodes))
+        return links, soft_spans(self.walk, self.entries, step, loss, n_groups, n_steps)
 
     def entries_of_part(self, store: StoreReader, part: GroupPart) -> tuple[Entries, PartTotals]:
         """Where the mass of the parameters of a part of a finest group enters the graph."""

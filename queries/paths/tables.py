@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..database.graph import Graph, Node
+from ..database.graph import Graph
 from ..methods import BY_PRODUCT, BY_SHARE
 from ..walk.exact import ONE, Exact
 from ..walk.k_best import Answer
@@ -108,7 +108,7 @@ def _seen(asked: Asked, vertices: Numbers) -> _Seen:
     value, gradient = np.full((2, len(vertices)), np.nan, rows["gradient"].dtype)
     at = np.searchsorted(vertices, rows["vertex"])
     value[at], gradient[at] = rows["value"], rows["gradient"]
-    steps = _steps(asked, vertices.tolist(), nodes)
+    steps = _steps(asked, vertices.tolist())
     ((tokens,),) = store.sample_rows(asked.sample, "samples", "tokens")
     columns = {
         "vertex": pa.array(vertices, pa.int64()),
@@ -125,14 +125,10 @@ def _seen(asked: Asked, vertices: Numbers) -> _Seen:
     return _Seen(vertices, pa.table(columns), gradient)
 
 
-def _steps(asked: Asked, vertices: list[int], nodes: list[Node | None]) -> list[int | None]:
-    """The operator's step, else that of the vertex itself along an axis of steps."""
-    lacking = [v for v, node in zip(vertices, nodes, strict=True) if node is None or node.step is None]
-    found = asked.store.fetch(
-        "select v, vertex_step(?::integer, v) from (select unnest(?::bigint[]) as v)", [asked.graph.graph, lacking]
-    )
-    own: dict[int, int | None] = dict(found)
-    return [own.get(v, node and node.step) for v, node in zip(vertices, nodes, strict=True)]
+def _steps(asked: Asked, vertices: list[int]) -> list[int | None]:
+    """The tokens that the vertices belong to."""
+    one_each = "select vertex_step(?::integer, v) from (select unnest(?::bigint[]) as v) order by v"
+    return [step for (step,) in asked.store.fetch(one_each, [asked.graph.graph, vertices])]
 
 
 def _hops(answer: Answer, rows: list[Numbers], vertices: list[Numbers], seen: _Seen) -> pa.Table:

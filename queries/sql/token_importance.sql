@@ -12,28 +12,18 @@ with recorded as (
     select graph, tokens from samples where sample = $sample
 ),
 
--- the index along the axis of steps is (flat index // stride) % length
-owners as (
-    select
-        t.first_vertex, n.step, t.first_step,
-        list_position(t.axis_names, 'step') as axis,
-        coalesce(list_product(t.shape[axis + 1:]), 1)::bigint as stride,
-        t.shape[axis] as length
-    from vertex_tensors($sample) as t
-    left join nodes as n on n.graph = t.graph and n.node = t.node
-),
-
 edges_at as (
     select
         e.parameter_group,
-        coalesce(
-            o.step,
-            o.first_step + (e.vertex - o.first_vertex) // o.stride % o.length
+        step_at(
+            e.vertex - t.first_vertex, t.step, t.first_step, t.stride, t.length
         ) as step,
         sum(e.paths) as edges,
         sum(e.gradient_l1) as weighted_edges
     from path_mass($sample, $method) as e
-    asof join owners as o on e.vertex >= o.first_vertex
+    asof join token_places() as t
+        on t.graph = (select graph from recorded)
+        and e.vertex >= t.first_vertex
     group by all
 ),
 

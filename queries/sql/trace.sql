@@ -45,7 +45,7 @@ named as (
         p.*,
         vertex_name(s.graph, p.vertex) as vertex_name,
         n.op_type, n.component, n.module, n.layer,
-        coalesce(n.step, vertex_step(s.graph, p.vertex)) as step,
+        vertex_step(s.graph, p.vertex) as step,
         s.tokens
     from stops as p
     join samples as s on s.sample = $sample

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..database.headers import CHECKS, SqlFile, sql_files
-from ..schema import CANCELLING, GRAIN, NOISE, TINY
+from ..schema import CANCELLING, GRAIN, NOISE, NULL_KEYS, TINY
 
 _TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
@@ -25,6 +25,7 @@ def _checks_of(file: SqlFile, dtype: str) -> Iterator[RowCheck]:
     for table in GRAIN if listed == ("all",) else listed or ("",):
         grain = list(GRAIN.get(table, ()))
         known = {"tolerance": _TOLERANCE[dtype], "table": table, "grain": grain}
+        known["never_null"] = [column for column in grain if column not in NULL_KEYS]
         known |= {"noise": NOISE[dtype], "tiny": TINY[dtype], "cancelling": list(CANCELLING)}
         name = file.answers.replace("{table}", table).replace("{grain}", ", ".join(grain))
         yield RowCheck(name, file.sql, {parameter.name: known[parameter.name] for parameter in file.parameters})

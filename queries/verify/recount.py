@@ -18,6 +18,7 @@ from ..errors import StoreError
 from ..importance.flows import read_starts
 from ..importance.soft_flows import Flow, SoftSampleFlow, flow, read_weights
 from ..methods import find_method
+from ..walk.path_counts import Spans
 from ..walk.soft_walker import soft_entries
 from ..walk.walker import Entries, count_entries, reaches_loss
 
@@ -54,8 +55,8 @@ def _compare(table: str, counted: Row, stored: Row, tolerance: float, *, exact: 
             return
 
 
-def _stored(store: StoreReader, at: Flow, table: str, key: str, columns: Sequence[str]) -> Row:
-    keys = ["parameter_group", *([key] if key else [])]
+def _stored(store: StoreReader, at: Flow, table: str, key: Sequence[str], columns: Sequence[str]) -> Row:
+    keys = ["parameter_group", *key]
     rows = store.sample_rows(at.sample, table, identifiers([*keys, *columns]), "method = ?", [at.method])
     n_keys = len(keys)
     return {tuple(row[:n_keys]): tuple(map(float, row[n_keys:])) for row in rows}
@@ -76,10 +77,19 @@ def _group_of_parameter(groups: list[FinestGroup], at: Flow) -> NDArray[np.int32
     return group_of
 
 
-def _table(names: list[str], columns: Sequence[Any], values: tuple[NDArray[np.float64], ...]) -> Row:
-    # The non-zero cells of G x C counts as rows.
+def _table(names: list[str], columns: Sequence[tuple[Any, ...]], values: tuple[NDArray[np.float64], ...]) -> Row:
+    # The non-zero cells of G x C counts as rows. columns: the keys of each
     return {
-        (names[g], columns[c]): tuple(float(value[g, c]) for value in values) for g, c in np.argwhere(values[0] > 0)
+        (names[g], *columns[c]): tuple(float(value[g, c]) for value in values) for g, c in np.argwhere(values[0] > 0)
+    }
+
+
+def _spans(names: list[str], spans: Spans) -> Row:
+    # The rows of path_spans.
+    rows = zip(*(column.tolist() for column in spans), strict=True)
+    return {
+        (names[g], *(None if step < 0 else step for step in steps)): (paths, weighted)
+        for g, *steps, paths, weighted in rows
     }
 
 
@@ -116,7 +126,7 @@ def _totals(entered: _Entered, group_of: NDArray[np.int32], names: list[str]) ->
 
 
 def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
-    """Where entries, path_totals, path_edges, path_counts and the trace in SQL differ from what is counted here.
+    """Where the path tables and the trace in SQL differ from what is counted here.
 
     Counts must be equal, expected ones and sums of gradients up to rounding. Raises StoreError for soft paths in a
     store that does not hold every edge.
@@ -132,18 +142,26 @@ def recount(store: StoreReader, sample: int, method: str) -> list[Difference]:
         group_of = _group_of_parameter(store.finest_groups, at)
         entered = _entered(store, at, group_of, len(names))
         counted: Row = {(names[g], int(v)): (p, w) for g, v, p, w in zip(*entered.entries, strict=True)}
-        found += compare("entries", counted, stored("entries", "vertex", ("paths", "gradient_l1")))
+        found += compare("entries", counted, stored("entries", ["vertex"], ("paths", "gradient_l1")))
         columns = ("parameters", "traced", "dead", "absent", "traced_gradient_l1")
-        found += compare("path_totals", _totals(entered, group_of, names), stored("path_totals", "", columns))
+        found += compare("path_totals", _totals(entered, group_of, names), stored("path_totals", [], columns))
 
     n_nodes = len(at.graph.nodes)
-    edges = _table(names, range(n_nodes), at.edges_into(at.walk.node, at.entries, len(names), n_nodes))
-    found += compare("path_edges", edges, stored("path_edges", "node", ("edges", "weighted_edges")))
+    edges = _table(
+        names, [(node,) for node in range(n_nodes)], at.edges_into(at.walk.node, at.entries, len(names), n_nodes)
+    )
+    found += compare("path_edges", edges, stored("path_edges", ["node"], ("edges", "weighted_edges")))
+
+    links, spans = at.links_and_spans(len(names))
+    pairs = list(zip(links.from_node.tolist(), links.to_node.tolist(), strict=True))
+    linked = _table(names, pairs, (links.edges, links.weighted_edges))
+    found += compare("path_links", linked, stored("path_links", ["from_node", "to_node"], ("edges", "weighted_edges")))
+    in_spans = stored("path_spans", ["entry_step", "end_step"], ("paths", "weighted_paths"))
+    found += compare("path_spans", _spans(names, spans), in_spans)
 
     members = default_components(at.graph)
-    components = [label[0] for label in members.labels]
-    counts = _table(names, components, at.paths_meeting(members.bits, at.entries, len(names), len(components)))
-    found += compare("path_counts", counts, stored("path_counts", "component", ("paths", "weighted_paths")))
+    counts = _table(names, members.labels, at.paths_meeting(members.bits, at.entries, len(names), len(members.labels)))
+    found += compare("path_counts", counts, stored("path_counts", ["component"], ("paths", "weighted_paths")))
 
     if exact:
         relation = store.query("trace_groups", sample=sample, method=method)

@@ -82,7 +82,7 @@ def _recounts(store: StoreReader) -> Iterator[Check]:
     from .recount import recount
 
     samples = store.fetch(f"select sample from samples where status = '{OK}' order by sample")
-    tables: tuple[str, ...] = ("entries", "path_totals", "path_edges", "path_counts", "the trace in SQL")
+    tables: tuple[str, ...] = ("entries", "path_totals", "path_edges", "path_links", "path_spans", "path_counts")
     if store.manifest.settings["detail"] == "study":
         tables = tables[2:]  # entries are all that it holds of parameters
     for method in store.manifest.settings["methods"]:
@@ -93,7 +93,7 @@ def _recounts(store: StoreReader) -> Iterator[Check]:
         for (sample,) in samples:
             for difference in recount(store, sample, method):
                 wrong.setdefault(difference.table, f"sample {sample}, {difference.detail}")
-        for table in tables[:-1] if all_paths else tables:
+        for table in tables if all_paths else (*tables, "the trace in SQL"):
             name = f"{table}: equal what the walker counts from the edges, {method}"
             yield Check(name, table not in wrong, wrong.get(table, ""))
 

@@ -8,13 +8,14 @@ Sizes:  E  edges, in the order of their sources     A  activation vertices     G
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .path_counts import Links, Spans
 from .walker import Entries
 
 P = ParamSpec("P")
@@ -85,10 +86,8 @@ def soft_entries(walk: SoftWalk, group_of: NDArray[np.int32], weight: Floats) ->
     return Entries((keys // n).astype(np.int32), keys % n + walk.first, paths, weights)
 
 
-def soft_push(walk: SoftWalk, entries: Entries, n_groups: int, n_nodes: int) -> tuple[Floats, Floats]:
-    """The expected path edges of each group into each operator, and weighted: two G x N."""
-    found = np.zeros((2 * n_groups, n_nodes))
-    known = walk.node >= 0
+def _masses(walk: SoftWalk, entries: Entries, n_groups: int) -> Iterator[tuple[int, Floats]]:
+    # for each group, and again weighted: the mass that arrives at every activation, A
     for start in range(0, 2 * n_groups, _WIDTH):
         rows = range(start, min(start + _WIDTH, 2 * n_groups))
         mass = np.zeros((len(walk.node), len(rows)))
@@ -97,9 +96,65 @@ def soft_push(walk: SoftWalk, entries: Entries, n_groups: int, n_nodes: int) -> 
             entering = (entries.paths if row < n_groups else entries.weight)[of]
             np.add.at(mass, (entries.vertex[of] - walk.first, i), entering)
         _push_mass(walk.first, walk.src, walk.dst, walk.share, mass)
-        for i, row in enumerate(rows):
-            found[row] = np.bincount(walk.node[known], mass[known, i], n_nodes)
+        yield from ((row, mass[:, i]) for i, row in enumerate(rows))
+
+
+def soft_push(walk: SoftWalk, entries: Entries, n_groups: int, n_nodes: int) -> tuple[Floats, Floats]:
+    """The expected path edges of each group into each operator, and weighted: two G x N."""
+    found = np.zeros((2 * n_groups, n_nodes))
+    known = walk.node >= 0
+    for row, mass in _masses(walk, entries, n_groups):
+        found[row] = np.bincount(walk.node[known], mass[known], n_nodes)
     return found[:n_groups], found[n_groups:]
+
+
+def soft_links(walk: SoftWalk, entries: Entries, n_groups: int, n_nodes: int) -> Links:
+    """The expected path edges of each group from operator to operator."""
+    src, dst = walk.src - walk.first, walk.dst - walk.first
+    inside = np.flatnonzero(src >= 0)
+    inside = inside[walk.node[src[inside]] >= 0]
+    src, dst, share = src[inside], dst[inside], walk.share[inside]
+    keys, place = np.unique(walk.node[src].astype(np.int64) * n_nodes + walk.node[dst], return_inverse=True)
+    found = np.zeros((2 * n_groups, keys.size))
+    for row, mass in _masses(walk, entries, n_groups):
+        found[row] = np.bincount(place, mass[src] * share, keys.size)
+    ends = ((keys // n_nodes).astype(np.int32), (keys % n_nodes).astype(np.int32))
+    return Links(*ends, found[:n_groups], found[n_groups:])
+
+
+@_compiled
+def _pull_ends(
+    first: int,
+    src: NDArray[np.int64],
+    dst: NDArray[np.int64],
+    share: Floats,
+    step: NDArray[np.int32],
+    ends: Floats,
+) -> None:
+    # ends : A x S + 1, completed in place: the step of the last vertex behind each one that has one, 0: none has
+    for e in range(src.size - 1, -1, -1):
+        if src[e] >= first:
+            i, j = src[e] - first, dst[e] - first
+            for s in range(ends.shape[1]):
+                ends[i, step[j] + 1 if s == 0 else s] += ends[j, s] * share[e]
+
+
+def soft_spans(
+    walk: SoftWalk, entries: Entries, step: NDArray[np.int32], loss: int, n_groups: int, n_steps: int
+) -> Spans:
+    """The expected paths of each group by the tokens they lead from and to. step: A, -1 for none"""
+    ends = np.zeros((len(walk.node), n_steps + 1))
+    ends[loss - walk.first, 0] = 1.0
+    _pull_ends(walk.first, walk.src, walk.dst, walk.share, step, ends)
+    at = entries.vertex - walk.first
+    known, of = np.flatnonzero(step[at] >= 0), ends[at]
+    of[known, step[at][known] + 1] += of[known, 0]
+    of[known, 0] = 0.0
+    found = np.zeros((2, n_groups, n_steps + 1, n_steps + 1))
+    for sums, mass in zip(found, (entries.paths, entries.weight), strict=True):
+        np.add.at(sums, (entries.group, step[at] + 1), mass[:, None] * of)
+    group, entry, end = (index.astype(np.int32) for index in np.nonzero(found[0]))
+    return Spans(group, entry - 1, end - 1, found[0, group, entry, end], found[1, group, entry, end])
 
 
 def soft_met(walk: SoftWalk, inside: NDArray[np.bool_]) -> Floats:

@@ -42,14 +42,6 @@ class Entries(NamedTuple):
     weight: NDArray[np.float64]  # N: sum of their weights
 
 
-class Part(NamedTuple):
-    """The R vertices of a walk that some paths visit, numbered on from its `first`."""
-
-    walk: Walk
-    vertex: NDArray[np.int64]  # R: of each in the whole walk
-    starts: NDArray[np.int64]  # S: where the paths begin, by the part's numbers; -1: no path
-
-
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", njit(cache=True)(function))
 
@@ -77,47 +69,8 @@ def reaches_loss(walk: Walk) -> NDArray[np.bool_]:
 
 
 @_compiled
-def _reached(
-    first: int, following: NDArray[np.int64], dead: NDArray[np.bool_], starts: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    reached = np.zeros(following.size, np.bool_)
-    for start in starts:
-        if start >= 0:
-            reached[start - first] = True
-    for i in range(following.size):
-        if reached[i] and not dead[i] and following[i] >= 0:
-            reached[following[i] - first] = True
-    return reached
-
-
-@_compiled
-def _renumbered(vertex: NDArray[np.int64], first: int, place: NDArray[np.int32]) -> NDArray[np.int64]:
-    found = np.empty(vertex.size, np.int64)
-    for i in range(vertex.size):
-        found[i] = first + place[vertex[i] - first] if vertex[i] >= 0 else -1
-    return found
-
-
-def visited_part(walk: Walk, starts: NDArray[np.int64], dead: NDArray[np.bool_]) -> Part:
-    """The part of a walk that paths from `starts` visit (S vertices, -1: none). dead: A, edges that carry nothing
-
-    What is found out about these paths takes time and memory for R vertices there, not A.
-    """
-    reached = _reached(walk.first, walk.next, dead, starts)
-    rows = np.flatnonzero(reached)
-    place = np.cumsum(reached, dtype=np.int32)
-    place -= 1
-    following = np.where(dead[rows], -1, walk.next[rows])
-    loss = walk.first + int(place[walk.loss - walk.first]) if reached[walk.loss - walk.first] else -1
-    part = Walk(walk.first, _renumbered(following, walk.first, place), walk.node[rows], loss)
-    return Part(part, rows + walk.first, _renumbered(starts, walk.first, place))
-
-
-@_compiled
-def _order_by_group(
-    group: NDArray[np.signedinteger[Any]], n_groups: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    # offsets : n_groups + 1     order : S, or empty when the starts are sorted by group already
+def order_by_group(group: NDArray[np.signedinteger[Any]], n_groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the rows of each group begin (n_groups + 1), in the order of groups (S; empty: they are in that order)."""
     offsets = np.zeros(n_groups + 1, np.int64)
     is_sorted = True
     for s in range(group.size):
@@ -128,7 +81,9 @@ def _order_by_group(
         offsets[g + 1] += offsets[g]
     if is_sorted:
         return offsets, np.empty(0, np.int64)
-    filled = offsets[:-1].copy()
+    filled = np.empty(n_groups, np.int64)
+    for g in range(n_groups):  # a slice's copy takes longer to compile
+        filled[g] = offsets[g]
     order = np.empty(group.size, np.int64)
     for s in range(group.size):
         order[filled[group[s]]] = s
@@ -202,7 +157,7 @@ def count_entries(
     is in [0, n_groups); `start_weight` (S) is what the weighted counts sum, |g| of the parameter.
     Starts sorted by group are fastest.
     """
-    offsets, order = _order_by_group(start_group, n_groups)
+    offsets, order = order_by_group(start_group, n_groups)
     return Entries(*_gather_entries(walk.first, path_lengths(walk), start_next, start_weight, offsets, order))
 
 
@@ -254,31 +209,6 @@ def push(walk: Walk, entries: Entries, n_groups: int, n_nodes: int) -> tuple[NDA
     An edge belongs to the operator that computes its head, and the edge that enters the graph counts too.
     """
     return _push(walk.first, walk.next, walk.node, entries, (n_groups, n_nodes))
-
-
-@_compiled
-def _vertex_mass(
-    first: int,
-    following: NDArray[np.int64],
-    vertex_of: NDArray[np.int64],
-    paths_of: NDArray[np.float64],
-    weight_of: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    paths = np.zeros(following.size)
-    weights = np.zeros(following.size)
-    for n in range(vertex_of.size):
-        paths[vertex_of[n] - first] += paths_of[n]
-        weights[vertex_of[n] - first] += weight_of[n]
-    for i in range(following.size):
-        if paths[i] != 0.0 and following[i] >= 0:
-            paths[following[i] - first] += paths[i]
-            weights[following[i] - first] += weights[i]
-    return paths, weights
-
-
-def vertex_mass(walk: Walk, entries: Entries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Count the path edges that end in each vertex, and the same weighted: two A. The groups are summed."""
-    return _vertex_mass(walk.first, walk.next, entries.vertex, entries.paths, entries.weight)
 
 
 @_compiled
@@ -335,25 +265,6 @@ def count_paths(
     `met` (A x W) is the result of `components_met`.
     """
     return _count_paths(met, first, entries, (n_groups, n_components))
-
-
-def count_paths_by_node(
-    walk: Walk, node_component: NDArray[np.int32], entries: Entries, n_groups: int, n_components: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """`count_paths` for components made of whole operators, 64 at a time.
-
-    `node_component` (one per operator) is in [0, n_components), or -1 for an operator in no component.
-    """
-    paths, weights = np.zeros((n_groups, n_components)), np.zeros((n_groups, n_components))
-    for low in range(0, n_components, 64):
-        n = min(64, n_components - low)
-        bit_of = np.zeros(len(node_component) + 1, np.uint64)  # an input's node, -1, finds the last one
-        inside = np.flatnonzero((node_component >= low) & (node_component < low + n))
-        bit_of[inside] = _ONE << (node_component[inside] - low).astype(np.uint64)
-        met = components_met(walk, bit_of[walk.node][:, None])
-        found = count_paths(met, entries, walk.first, n_groups, n)
-        paths[:, low : low + n], weights[:, low : low + n] = found
-    return paths, weights
 
 
 def follow(walk: Walk, vertex: int) -> NDArray[np.int64]:

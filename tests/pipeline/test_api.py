@@ -103,7 +103,8 @@ def test_labels_and_encoded_samples(traceable: gt.Traceable, tmp_path: Path) -> 
     dumped = gt.dump(traceable, [labelled, traceable.encode("the cat")], tmp_path / "s", detail="study")
     with dumped.open() as store:
         rows = store.sql(
-            "select text, tokens, labels['number'], labels['length'] from samples order by sample"
+            "select text, tokens, sample_label(sample, 'number'), sample_label(sample, 'length') "
+            "from samples order by sample"
         ).fetchall()
     assert rows == [("dog", ["<eos>", "dog"], "singular", "1"), (None, ["<eos>", "the", "cat"], None, None)]
 
@@ -256,7 +257,7 @@ def test_labels_of_a_sample_may_be_numbers_of_numpy(tmp_path: Path) -> None:
     with gt.dump(
         Classifier(), [{"x": X, "labels": LABELS}, {"x": X, "labels": labels}], tmp_path / "s"
     ).open() as store:
-        rows = store.sql("select status, labels['b'] from samples order by sample").fetchall()
+        rows = store.sql("select status, sample_label(sample, 'b') from samples order by sample").fetchall()
     assert rows == [("ok", None), ("invalid", "true")]  # the second lacks an input
 
 

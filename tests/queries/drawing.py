@@ -7,9 +7,11 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -99,6 +101,18 @@ class DrawnGraph:
     def node_of(self, vertex: int) -> int:
         node = self.tensors[self.owner[vertex]].node
         return -1 if node is None else node
+
+    def step_of(self, vertex: int) -> int | None:
+        """The token that a vertex belongs to."""
+        t = self.owner[vertex]
+        tensor, node = self.tensors[t], self.node_of(vertex)
+        if node >= 0 and self.nodes[node].step is not None:
+            return self.nodes[node].step
+        if "step" not in tensor.axis_names or tensor.first_step is None:
+            return None
+        axis = tensor.axis_names.index("step")
+        index = np.unravel_index(vertex - self.firsts[t], tensor.shape)
+        return tensor.first_step + int(index[axis])
 
 
 class Edge(NamedTuple):
@@ -219,13 +233,41 @@ def _edge_row(sample: DrawnSample, edge: Edge) -> dict[str, Any]:
     }
 
 
+class _PathTable(NamedTuple):
+    """A table that adds up paths: its key beside the group, what it counts, and the keys that one path counts under."""
+
+    key: tuple[str, ...]
+    columns: tuple[str, str]
+    counted_under: Callable[[DrawnGraph, list[int]], list[tuple[Any, ...]]]
+
+
+def _links_of(g: DrawnGraph, path: list[int]) -> list[tuple[Any, ...]]:
+    return [(g.node_of(v), g.node_of(u)) for v, u in pairwise(path)]
+
+
+def _span_of(g: DrawnGraph, path: list[int]) -> list[tuple[Any, ...]]:
+    steps = [g.step_of(v) for v in path]
+    return [(steps[0], next((step for step in reversed(steps) if step is not None), None))]
+
+
+PATH_TABLES = {
+    "entries": _PathTable(("vertex",), ("paths", "gradient_l1"), lambda _, path: [(path[0],)]),
+    "path_edges": _PathTable(("node",), ("edges", "weighted_edges"), lambda g, path: [(g.node_of(v),) for v in path]),
+    "path_links": _PathTable(("from_node", "to_node"), ("edges", "weighted_edges"), _links_of),
+    "path_spans": _PathTable(("entry_step", "end_step"), ("paths", "weighted_paths"), _span_of),
+    "path_counts": _PathTable(
+        ("component",),
+        ("paths", "weighted_paths"),
+        lambda g, path: list({(g.nodes[g.node_of(v)].component,) for v in path}),
+    ),
+}
+
+
 def _path_rows(s: DrawnSample, key: dict[str, Any], factor: Factor | None) -> dict[str, Rows]:
     rows: dict[str, Rows] = defaultdict(list)
     for group in s.graph.groups:
         ends = {"loss": 0, "dead": 0, "absent": 0}
-        entries: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        edges: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        sums: dict[str, dict[tuple[Any, ...], list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
         traced_gradient = 0.0
         for theta in range(group.first, group.first + group.size):
             path, end = s.path(theta, factor)
@@ -234,20 +276,15 @@ def _path_rows(s: DrawnSample, key: dict[str, Any], factor: Factor | None) -> di
                 continue
             weight = abs(s.gradient[theta])
             traced_gradient += weight
-            nodes = [s.graph.node_of(v) for v in path]
-            met = {s.graph.nodes[n].component for n in nodes}
-            for table, keys in ((entries, path[:1]), (edges, nodes), (counts, list(met))):
-                for k in keys:
-                    table[k][0] += 1  # type: ignore[index]
-                    table[k][1] += weight  # type: ignore[index]
+            for name, table in PATH_TABLES.items():
+                for under in table.counted_under(s.graph, path):
+                    sums[name][under][0] += 1
+                    sums[name][under][1] += weight
         here = {**key, "parameter_group": group.name}
-        for table_name, name, table, columns in (
-            ("entries", "vertex", entries, ("paths", "gradient_l1")),
-            ("path_edges", "node", edges, ("edges", "weighted_edges")),
-            ("path_counts", "component", counts, ("paths", "weighted_paths")),
-        ):
-            for k, values in sorted(table.items()):  # type: ignore[attr-defined]
-                rows[table_name].append({**here, name: k, **dict(zip(columns, values, strict=True))})
+        for name, table in PATH_TABLES.items():
+            for under, values in sums[name].items():
+                keys, counts = zip(table.key, under, strict=True), zip(table.columns, values, strict=True)
+                rows[name].append({**here, **dict(keys), **dict(counts)})
         totals = {"traced": ends["loss"], "dead": ends["dead"], "absent": ends["absent"]}
         totals_row = {**here, "parameters": group.size, **totals, "traced_gradient_l1": traced_gradient}
         rows["path_totals"].append(totals_row)
@@ -270,10 +307,10 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
             "seconds": 0.25,
             "status": s.status,
             "message": None if ok else "the loss is nan",
-            "labels": list(s.labels.items()),
             "checkpoint": s.checkpoint,
         }
     )
+    rows["labels"] = [{"sample": s.sample, "label": label, "value": value} for label, value in s.labels.items()]
     if not ok:
         return rows
     key = {"sample": s.sample, "graph": s.graph.graph}
@@ -302,8 +339,12 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
     return rows
 
 
+def _place(value: Any) -> Any:
+    return -1 if value is None else value
+
+
 def _write(store: Path, path: str, table: str, rows: Rows, dtype: str) -> StoredFile:
-    rows = sorted(rows, key=lambda row: tuple(row[column] for column in GRAIN[table]))
+    rows = sorted(rows, key=lambda row: tuple(_place(row[column]) for column in GRAIN[table]))
     file = store / path
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=table_schema(table, dtype)), file)

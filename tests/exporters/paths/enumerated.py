@@ -7,10 +7,12 @@ of edges is used, whose derivatives other tests compare with Jacobians. Logarith
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,10 +65,12 @@ class Statistics(NamedTuple):
 
 @dataclass
 class Expected:
-    """Expectations of soft traces. G groups, N operators, C components."""
+    """Expectations of soft traces. G groups, N operators, C components, S tokens."""
 
     entries: dict[tuple[int, int], tuple[float, float]]  # (group, first vertex after the parameter): plain and weighted
     edges: Floats  # 2 x G x N: plain and weighted
+    links: dict[tuple[int, int], Floats]  # (operator of the source, of the target): 2 x G
+    spans: Floats  # 2 x G x S + 1 x S + 1: from the token of the first vertex to the last one's; no token is 0
     paths: Floats  # 2 x G x C
     traced: Floats  # 2 x G
 
@@ -183,19 +187,27 @@ class Enumerated:
         """The spread of a vertex's contributions."""
         return spread_of([abs(self.contribution(edge)) for edge in self.leaving[vertex] if self.size[vertex]])
 
-    def expected(self, group_of: Sequence[int], component_of: Sequence[int]) -> Expected:
-        """Soft traces by looking at every path of every parameter, one per entry of group_of."""
-        found = self._nothing_expected(group_of, component_of)
+    def expected(self, group_of: Sequence[int], component_of: Sequence[int], step_of: Sequence[int]) -> Expected:
+        """Soft traces by looking at every path of every parameter, one per entry of group_of.
+
+        component_of: of each operator; step_of: of each vertex, -1: it belongs to no token
+        """
+        found = self._nothing_expected(group_of, component_of, step_of)
         for vertex, group in enumerate(group_of):
             for path in self.paths(vertex) if self.size[vertex] else ():
                 mass = float(self.probability(path))
                 met = {component_of[edge.operator] for edge in path} - {-1}
+                steps = [step_of[edge.dst] for edge in path]
+                end = next((step for step in reversed(steps) if step >= 0), -1)
                 self._enter(found, group, path[0], mass)
                 for row, amount in enumerate((mass, mass * abs(self.gradient[vertex]))):
                     for edge in path:
                         found.edges[row, group, edge.operator] += amount
+                    for before, edge in pairwise(path):
+                        found.links[before.operator, edge.operator][row, group] += amount
                     for component in met:
                         found.paths[row, group, component] += amount
+                    found.spans[row, group, steps[0] + 1, end + 1] += amount
         return found
 
     # By recursion, for graphs with too many paths
@@ -256,9 +268,11 @@ class Enumerated:
             max((size + down for size, _, down in kept + turned), default=NOTHING),
         )
 
-    def all_expected(self, group_of: Sequence[int], component_of: Sequence[int]) -> Expected:
+    def all_expected(self, group_of: Sequence[int], component_of: Sequence[int], step_of: Sequence[int]) -> Expected:
         """What `expected` gives: every vertex's own expectations from those of the vertices it leads to."""
-        found = self._nothing_expected(group_of, component_of)
+        found = self._nothing_expected(group_of, component_of, step_of)
+        self._link(found, group_of)
+        self._span(found, group_of, step_of)
         n_nodes, n_components = found.edges.shape[2], found.paths.shape[2]
         edges, paths = np.zeros((len(self.leaving), n_nodes)), np.zeros((len(self.leaving), n_components))
         for vertex in self.backwards:
@@ -278,16 +292,51 @@ class Enumerated:
                 found.paths[row, group] += weight * paths[vertex]
         return found
 
+    def _link(self, found: Expected, group_of: Sequence[int]) -> None:
+        """The mass that each edge carries, pushed along the edges from the parameters on."""
+        mass, operator = np.zeros((2, found.edges.shape[1], len(self.leaving))), [-1] * len(self.leaving)
+        for vertex, group in enumerate(group_of):
+            if self.size[vertex]:
+                mass[:, group, vertex] = 1.0, abs(self.gradient[vertex])
+        for vertex, edges in enumerate(self.leaving):
+            for edge in edges if vertex != self.loss else ():
+                sent = float(self.share(edge)) * mass[..., vertex]
+                mass[..., edge.dst] += sent
+                operator[edge.dst] = edge.operator
+                if operator[vertex] >= 0:
+                    found.links[operator[vertex], edge.operator] += sent
+
+    def _span(self, found: Expected, group_of: Sequence[int], step_of: Sequence[int]) -> None:
+        """The token that each vertex's path ends in, from those of the vertices it leads to."""
+        ends = np.zeros((len(self.leaving), found.spans.shape[3]))
+        for vertex in self.backwards:
+            if vertex == self.loss:
+                ends[vertex, 0] = 1.0
+            for edge in self.leaving[vertex] if vertex != self.loss else ():
+                ends[vertex] += float(self.share(edge)) * ends[edge.dst]
+            if vertex < len(group_of):
+                for edge in self.leaving[vertex] if self.size[vertex] else ():
+                    mass = float(self.share(edge)) * ends[edge.dst]
+                    spans = found.spans[:, group_of[vertex], step_of[edge.dst] + 1]
+                    spans += mass, abs(self.gradient[vertex]) * mass
+            elif step_of[vertex] >= 0:  # of a path on which no later vertex has a token
+                ends[vertex, step_of[vertex] + 1] += ends[vertex, 0]
+                ends[vertex, 0] = 0.0
+
     def _enter(self, found: Expected, group: int, edge: Edge, mass: float) -> None:
         if mass:
             plain, weighted = found.entries.get((group, edge.dst), (0.0, 0.0))
             weight = mass * abs(self.gradient[edge.src])
             found.entries[group, edge.dst] = plain + mass, weighted + weight
 
-    def _nothing_expected(self, group_of: Sequence[int], component_of: Sequence[int]) -> Expected:
-        groups, components = max(group_of) + 1, max(component_of) + 1
+    def _nothing_expected(
+        self, group_of: Sequence[int], component_of: Sequence[int], step_of: Sequence[int]
+    ) -> Expected:
+        groups, components, nodes, steps = max(group_of) + 1, max(component_of) + 1, len(component_of), max(step_of) + 2
         traced = np.zeros((2, groups))
         for vertex, group in enumerate(group_of):
             if self.size[vertex]:
                 traced[:, group] += 1.0, abs(self.gradient[vertex])
-        return Expected({}, np.zeros((2, groups, len(component_of))), np.zeros((2, groups, components)), traced)
+        links: dict[tuple[int, int], Floats] = defaultdict(lambda: np.zeros((2, groups)))
+        edges, spans, paths = (np.zeros((2, groups, *shape)) for shape in ((nodes,), (steps, steps), (components,)))
+        return Expected({}, edges, links, spans, paths, traced)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.best_table import BestEdges
 from gradtrace.exporters.paths.path_sums import contribution_spread, path_statistics
 from gradtrace.exporters.paths.soft import soft_traces
 from gradtrace.exporters.recording.recorder import Recording
+from gradtrace.queries.walk.path_counts import Links, Places, Spans
 
+from ..taped import operator_of
 from .enumerated import NOTHING, Enumerated, Expected, Ranked, Spread, Statistics, log2
+
+Floats = NDArray[np.float64]
 
 KEEP = (1, 2, 3)
 FEW = 400  # paths of one vertex that are looked at one by one
@@ -117,13 +122,21 @@ def check_same_statistics(found: Statistics, wanted: Statistics, tolerance: floa
 # Soft traces
 
 
-def partitions(recording: Recording, seed: int) -> tuple[list[int], list[int]]:
-    """Random groups of parameters and components of operators (copies: -1)."""
+def partitions(recording: Recording, seed: int) -> tuple[list[int], list[int], list[int]]:
+    """Random groups of parameters, components of operators (copies: -1) and tokens of vertices (-1: none)."""
     generator = np.random.default_rng(seed)
     group_of = generator.integers(0, 3, recording.n_parameters)
     component_of = generator.integers(0, 4, len(recording.tape.calls))
     copies = [call.primitive.kind == "copies" for call in recording.tape.calls]
-    return group_of.tolist(), np.where(copies, -1, component_of).tolist()
+    step_of = generator.integers(-2, 4, recording.n_vertices)
+    return group_of.tolist(), np.where(copies, -1, component_of).tolist(), np.maximum(step_of, -1).tolist()
+
+
+def places(recording: Recording, component_of: Sequence[int], step_of: Sequence[int]) -> Places:
+    """Of the activations, with a component and a token more than there are."""
+    node = operator_of(recording)[recording.n_parameters :].astype(np.int32)
+    step = np.array(step_of[recording.n_parameters :], np.int32)
+    return Places(node, step, np.array(component_of, np.int32), max(component_of) + 2, max(step_of) + 2)
 
 
 def check_soft_traces(
@@ -131,16 +144,17 @@ def check_soft_traces(
     graph: Enumerated,
     group_of: Sequence[int],
     component_of: Sequence[int],
+    step_of: Sequence[int],
     rtol: float = CLOSE,
 ) -> None:
-    """Entries, path edges, path counts and traced parameters; path by path where all of them are few."""
+    """Entries, edges, links, spans, path counts, traced parameters; path by path where all of them are few."""
     few = sum(graph.n_paths[: len(group_of)]) <= 10 * FEW
-    n_groups, n_components = max(group_of) + 2, max(component_of) + 2  # the last of each is empty
-    expect: Callable[[Sequence[int], Sequence[int]], Expected] = graph.expected if few else graph.all_expected
-    wanted = expect(group_of, component_of)
-    found = soft_traces(
-        recording, np.array(group_of, np.int32), n_groups, np.array(component_of, np.int32), n_components
+    n_groups = max(group_of) + 2  # the last is empty
+    expect: Callable[[Sequence[int], Sequence[int], Sequence[int]], Expected] = (
+        graph.expected if few else graph.all_expected
     )
+    wanted = expect(group_of, component_of, step_of)
+    found = soft_traces(recording, np.array(group_of, np.int32), n_groups, places(recording, component_of, step_of))
     pairs = [
         (found.edges, wanted.edges[0]),
         (found.weighted_edges, wanted.edges[1]),
@@ -148,12 +162,37 @@ def check_soft_traces(
         (found.weighted_paths, wanted.paths[1]),
         (found.traced, wanted.traced[0]),
         (found.traced_weight, wanted.traced[1]),
+        *zip(*aligned_links(found.links, wanted.links), strict=True),
+        *zip(dense_spans(found.spans, n_groups, max(step_of) + 2), wanted.spans, strict=True),
     ]
     for array, expected in pairs:
         padded = np.zeros(array.shape)
         padded[tuple(slice(0, n) for n in expected.shape)] = expected
         np.testing.assert_allclose(array, padded, rtol=rtol, atol=LEAST)
     check_entries(entries_of(recording, found.entries), wanted.entries, rtol)
+
+
+def aligned_links(links: Links, wanted: dict[tuple[int, int], Floats]) -> tuple[Floats, Floats]:
+    """Two 2 x G x L, plain and weighted, over all links that either side has. The found ones are in order."""
+    keys = list(zip(links.from_node.tolist(), links.to_node.tolist(), strict=True))
+    assert keys == sorted(set(keys))
+    every = sorted({*keys, *wanted})
+    found, expected = np.zeros((2, 2, len(links.edges), len(every)))
+    found[..., [every.index(key) for key in keys]] = links.edges, links.weighted_edges
+    for i, key in enumerate(every):
+        if key in wanted:
+            expected[:, : wanted[key].shape[1], i] = wanted[key]
+    return found, expected
+
+
+def dense_spans(spans: Spans, n_groups: int, n_steps: int) -> Floats:
+    """2 x G x S + 1 x S + 1, plain and weighted; the rows are in order, none of them empty."""
+    found = np.zeros((2, n_groups, n_steps + 1, n_steps + 1))
+    found[:, spans.group, spans.entry_step + 1, spans.end_step + 1] = spans.paths, spans.weighted_paths
+    keys = list(zip(spans.group.tolist(), spans.entry_step.tolist(), spans.end_step.tolist(), strict=True))
+    assert keys == sorted(set(keys))
+    assert (spans.paths > 0).all()
+    return found
 
 
 def entries_of(recording: Recording, entries: dict) -> dict[tuple[int, int], tuple[float, float]]:  # type: ignore[type-arg]

@@ -16,7 +16,17 @@ from gradtrace.exporters.tape.values import Value
 
 from ..taped import finish, leaf
 from .enumerated import Enumerated
-from .method_checks import CLOSE, FEW, KEEP, check_methods, check_same_statistics, check_soft_traces, close, partitions
+from .method_checks import (
+    CLOSE,
+    FEW,
+    KEEP,
+    check_methods,
+    check_same_statistics,
+    check_soft_traces,
+    close,
+    partitions,
+    places,
+)
 from .random_graphs import STEPS, Program, build, programs
 
 SOME = [[1, -1, 2, 0, 1, 1, -2, 2, 0, 0, 1, -1, 2, 1, 1, -1], [0, 1, -1, 2, 2, 1, 0, 1, -1, 1, 2, -2, 1, 0, 1, 1]]
@@ -104,11 +114,14 @@ def test_cancellation_leaves_products_but_no_gradient() -> None:
     statistics = path_statistics(recording)
     assert statistics.log2_positive[0] == statistics.log2_negative[0] == np.log2(3.0)
     assert statistics.products.entropy[0] == 1.0
-    traces = soft_traces(recording, np.zeros(1, np.int32), 1, np.zeros(len(recording.tape.calls), np.int32), 1)
+    nowhere = places(recording, [0] * len(recording.tape.calls), [-1] * recording.n_vertices)
+    traces = soft_traces(recording, np.zeros(1, np.int32), 1, nowhere)
     assert traces.traced.tolist() == traces.traced_weight.tolist() == [0]
     assert not traces.entries
     assert not traces.edges.any()
+    assert not traces.links.edges.any()
     assert not traces.paths.any()
+    assert not traces.spans.paths.size
 
 
 @pytest.mark.parametrize("method", ["greedy", "product", "soft"])
@@ -204,8 +217,8 @@ def test_soft_traces_in_several_passes(width: int, monkeypatch: pytest.MonkeyPat
 def test_masses_add_up() -> None:
     """Every alive parameter's mass arrives: at its first vertices, and at the loss."""
     recording = build([("matmul", 0, 1), ("max", 0, 1)], SOME)
-    group_of, component_of = partitions(recording, seed=2)
-    traces = soft_traces(recording, np.array(group_of, np.int32), 3, np.array(component_of, np.int32), 4)
+    group_of, component_of, step_of = partitions(recording, seed=2)
+    traces = soft_traces(recording, np.array(group_of, np.int32), 3, places(recording, component_of, step_of))
     loss_operator = recording.tape.calls[-1].order
     np.testing.assert_allclose(traces.edges[:, loss_operator], traces.traced, rtol=CLOSE)
     np.testing.assert_allclose(traces.weighted_edges[:, loss_operator], traces.traced_weight, rtol=CLOSE)

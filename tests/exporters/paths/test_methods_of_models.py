@@ -16,7 +16,7 @@ from gradtrace.exporters.recording.recorder import Recording
 
 from ..scalar_models import MODELS, Scalars, scalars
 from .enumerated import Enumerated, Ranked, Spread, Statistics
-from .method_checks import check_methods, check_same_statistics, close, same_spread
+from .method_checks import check_methods, check_same_statistics, close, places, same_spread
 
 SAME = 1e-8  # in log2: two implementations of the same arithmetic
 NAMES = sorted(MODELS)
@@ -104,12 +104,15 @@ def test_soft_traces_by_kind_of_operator(name: str) -> None:
     nodes = [call.primitive.name if call.primitive.kind != "copies" else "" for call in made.recording.tape.calls]
     assert set(nodes) - {""} == set(types)
     component_of = np.array([types.index(n) if n else -1 for n in nodes], dtype=np.int32)
-    places = dict(parameters(made))
+    vertices = dict(parameters(made))
     group_of = [vertex % 3 for vertex in range(made.recording.n_parameters)]
-    in_oracle = {of_oracle: group_of[vertex] for vertex, of_oracle in places.items()}
-    wanted = graph.all_expected([in_oracle[v] for v in range(len(in_oracle))], of_types)
-    found = soft_traces(made.recording, np.array(group_of, np.int32), 3, component_of, len(types))
-    np.testing.assert_allclose([found.paths, found.weighted_paths], wanted.paths, rtol=1e-8, atol=1e-12)
+    in_oracle = {of_oracle: group_of[vertex] for vertex, of_oracle in vertices.items()}
+    nowhere = [-1] * made.recording.n_vertices
+    wanted = graph.all_expected([in_oracle[v] for v in range(len(in_oracle))], of_types, nowhere)
+    in_places = places(made.recording, component_of.tolist(), nowhere)
+    found = soft_traces(made.recording, np.array(group_of, np.int32), 3, in_places)
+    paths = np.stack([found.paths, found.weighted_paths])[..., : len(types)]
+    np.testing.assert_allclose(paths, wanted.paths, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose([found.traced, found.traced_weight], wanted.traced, rtol=1e-8)
     for row, edges in enumerate((found.edges, found.weighted_edges)):
         by_type = [edges[:, component_of == c].sum(axis=1) for c in range(len(types))]

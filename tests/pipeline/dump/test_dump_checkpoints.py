@@ -204,7 +204,7 @@ def test_weights_are_exchanged_without_another_export() -> None:
 
 def test_tables_have_rows_of_every_checkpoint(store: Path) -> None:
     for table in SHARD_TABLES:
-        if table != "edges":
+        if table not in ("edges", "labels"):
             assert set(rows(store, table)["sample"].to_pylist()) == set(range(4 * N)), table
 
 

@@ -264,7 +264,7 @@ def test_a_dump_that_began_while_another_made_the_store(
 def test_ctrl_c(models_file: Path, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     samples = write_lines(tmp_path / "two.txt", "the cat", "dog")
-    with at_call(60, KeyboardInterrupt()):
+    with at_call(72, KeyboardInterrupt()):
         ran = gradtrace("dump", f"{models_file}:rnn", "--samples", samples, "--out", out, "--detail", "all")
     assert ran.code == 130
     assert ran.out == ""

@@ -110,3 +110,26 @@ def test_path_statistics_of_the_loss_and_of_nothing(methods: Store) -> None:
         methods.path_statistics(loss + 1)
     with pytest.raises(StoreError, match="has no edge in sample 0"):
         methods.path_statistics("embedding.weight[6,0]")  # bird
+
+
+def test_links_and_spans_of_every_method(rnn: OpenedModel, sentences: Samples, tmp_path: Path) -> None:
+    """Every edge is stored, so that `verify` counts them again under every method: path by path, or along all edges."""
+    out = tmp_path / "store"
+    dump(rnn.traced, sentences, out, Settings("all", methods=("greedy", "product", "soft")))
+    with open_store(out) as store:
+        checks = {check.name: check for check in store.verify()}
+        assert [check for check in checks.values() if not check.ok] == []
+        for method in ("greedy", "product", "soft"):
+            for table in ("path_links", "path_spans"):
+                assert f"{table}: equal what the walker counts from the edges, {method}" in checks
+        for found, wanted in store.sql(
+            "select sum(s.paths), sum(t.traced) from path_totals as t "
+            "join (select method, sample, parameter_group, sum(paths) as paths from path_spans group by all) as s "
+            "using (method, sample, parameter_group) group by method"
+        ).fetchall():
+            assert found == pytest.approx(wanted, rel=1e-9) != 0
+        # paths run forward in time: the most likely way is the shortest one, but some of a recurrent network go on
+        reach = "select min(end_step - entry_step), max(end_step - entry_step) from path_spans group by method"
+        found = store.sql(reach).fetchall()
+        assert [low for low, _ in found] == [0] * len(found), found
+        assert all(high > 0 for _, high in found), found

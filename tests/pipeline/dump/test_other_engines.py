@@ -29,14 +29,13 @@ def read(store: Store, table: str) -> pl.DataFrame:
     return rows.with_columns(pl.when(is_score).then("contribution").otherwise("score").alias("score"))
 
 
-@pytest.mark.parametrize("table", [*GRAPH_TABLES, *SHARD_TABLES])
+@pytest.mark.parametrize("table", [t for t in (*GRAPH_TABLES, *SHARD_TABLES) if t != "labels"])  # there are none
 def test_every_table(store: Store, table: str) -> None:
     found, wanted = read(store, table), store.rows(f"select * from {table}")
     assert found.columns == wanted.column_names
     assert len(found) == wanted.num_rows > 0
     for name in found.columns:
-        if name != "labels":  # a map, which Polars reads as a list of its entries
-            assert found[name].to_list() == wanted[name].to_pylist(), name
+        assert found[name].to_list() == wanted[name].to_pylist(), name
 
 
 def test_a_question(store: Store) -> None:

@@ -12,7 +12,8 @@ from gradtrace.exporters.paths.counted import study_edges
 from gradtrace.exporters.recording.parameter_groups import partition
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
-from gradtrace.exporters.store.tables import index_graph, node_gradient_table
+from gradtrace.exporters.store.rows import as_table
+from gradtrace.exporters.store.tables import index_graph, node_gradient_rows
 
 from ...exporters.paths.counted_checks import assert_counted_is_plain
 from .families import CASES, IDS, alike, trial
@@ -46,7 +47,8 @@ def test_norms_of_gradients(case: int) -> None:
     full, recording = recordings(case, torch.float64)
     _, counted = study_edges(recording, 1, partition(full).group_of)
     index = index_graph(full, 0)
-    tables = node_gradient_table(full, index, 0), node_gradient_table(recording, index, 0, counted.norms)
+    made = node_gradient_rows(full, index, 0), node_gradient_rows(recording, index, 0, counted.norms)
+    tables = [as_table([rows]) for rows in made]
     for i, (number, tensor) in enumerate(full.vertex_tensors()):
         assert tensor.first_vertex is not None
         span = slice(tensor.first_vertex, tensor.first_vertex + tensor.size)

@@ -222,10 +222,8 @@ def test_embeddings_enter_at_their_own_words(stored: tuple[str, Store], sample: 
     name, store = stored
     n_source, n_target = pair(name, equal=sample == 0).lengths
     found = store.sql(
-        "select e.parameter_group, coalesce(n.step, vertex_step(e.graph, e.vertex)) as step "
-        "from entries as e join tensors as t on t.graph = e.graph and t.first_vertex <= e.vertex "
-        "and e.vertex < t.first_vertex + t.size left join nodes as n on n.graph = t.graph and n.node = t.node "
-        f"where e.method = 'greedy' and e.sample = {sample}"
+        "select parameter_group, vertex_step(graph, vertex) as step "
+        f"from entries where method = 'greedy' and sample = {sample}"
     ).fetchall()
     for group, wanted in zip(EMBEDDINGS[name], (range(n_source), range(n_source, n_source + n_target)), strict=True):
         steps = {step for entered, step in found if entered == group}

@@ -32,7 +32,9 @@ def graph(heads: int, steps: int = 2, number: int = 0) -> Graph:
     names = ["w", "b", *NODES]
     kinds = ["parameter", "parameter", *["activation"] * 3]
     tensors = tuple(
-        Tensor(i, name, kind, shape, axis, None if i < 2 else i - 2, first, size, ("tied",) if name == "b" else ())
+        Tensor(
+            i, name, kind, shape, axis, None, None if i < 2 else i - 2, first, size, ("tied",) if name == "b" else ()
+        )
         for i, (name, kind, shape, axis, first, size) in enumerate(
             zip(names, kinds, shapes, axes, firsts, sizes, strict=False)
         )

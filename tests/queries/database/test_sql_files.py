@@ -176,7 +176,8 @@ OWN = {
     "files.py": {"value", "n", "item", "text", "is_formula", "value_of(n, k)", "', '.join(packed)"},
 }
 IN_SQL = re.compile(
-    r"^\(?(select|from|create|comment on|order by|copy|set|labels\[|try_cast\(|if\(|when|read_parquet\(|to_json\()"
+    r"^\(?(select|from|create|comment on|order by|copy|set|when)\b"
+    r"|^\(?(sample_label|try_cast|if|read_parquet|to_json)\("
     r"|\bfrom \{\} where |::|\bas \{\}$|\} as \{|:= \{\}"
 )
 

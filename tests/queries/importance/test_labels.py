@@ -32,11 +32,11 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(write_store(tmp_path_factory.mktemp("labelled") / "store", samples))
 
 
-def test_labels_are_columns_of_samples(labelled: Store, drawn: Store) -> None:
-    found = labelled.sql("select labels['condition'], checkpoint from samples order by sample").fetchall()
+def test_labels_of_samples(labelled: Store, drawn: Store) -> None:
+    found = labelled.sql("select sample_label(sample, 'condition'), checkpoint from samples order by sample").fetchall()
     assert found == [("singular", "100"), ("plural", "100"), ("plural", "100"), ("singular", "2000")]
     assert all(check.ok for check in labelled.verify())
-    assert drawn.sql("select labels['condition'] from samples where sample = 0").fetchall() == [(None,)]
+    assert drawn.sql("select sample_label(sample, 'condition') from samples where sample = 0").fetchall() == [(None,)]
 
 
 @pytest.mark.parametrize("name", ["condition", "label.condition"])

@@ -62,7 +62,7 @@ def test_a_path_golden_rows(drawn: Store) -> None:
 
 def test_steps_come_from_an_axis_where_the_operator_has_none(drawn: Store) -> None:
     # cell_1 has the axis 'step' of size 1, along which token 1 lies.
-    assert drawn.sql("select vertex_step(0, 17), vertex_step(0, 14)").fetchall() == [(1, None)]
+    assert drawn.sql("select vertex_step(0, 17), vertex_step(0, 14), vertex_step(0, 18)").fetchall() == [(1, 1, None)]
     assert drawn.trace("lstm.weight[0,1]").hops[-2]["step"] == 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +16,12 @@ from gradtrace.queries.walk.walker import (
     components_met,
     count_entries,
     count_paths,
-    count_paths_by_node,
     follow,
     n_words,
     path_lengths,
     push,
     reaches_loss,
     trace_all,
-    vertex_mass,
-    visited_part,
 )
 
 
@@ -117,9 +114,8 @@ def test_entries_and_lengths_equal_following_every_path(forest: Forest) -> None:
 def test_push_equals_following_every_path(forest: Forest) -> None:
     walk, shape = forest.walk, (forest.n_groups, forest.n_nodes)
     edges, weighted = push(walk, entries_of(forest), *shape)
-    wanted, wanted_weighted, mass = np.zeros(shape), np.zeros(shape), Counter[int]()
+    wanted, wanted_weighted = np.zeros(shape), np.zeros(shape)
     for group, weight, path in paths_of(forest):
-        mass.update(path)
         for vertex in path:
             node = walk.node[vertex - walk.first]
             if node >= 0:
@@ -127,7 +123,6 @@ def test_push_equals_following_every_path(forest: Forest) -> None:
                 wanted_weighted[group, node] += weight
     assert (edges == wanted).all()
     assert (weighted == wanted_weighted).all()
-    assert vertex_mass(walk, entries_of(forest))[0].tolist() == [mass[walk.first + i] for i in range(walk.next.size)]
 
 
 @given(forests(), st.sampled_from([1, 3, 64, 65, 130]), st.randoms(use_true_random=False))
@@ -142,8 +137,6 @@ def test_path_counts_equal_following_every_path(forest: Forest, n_components: in
             members[i, c // 64] = 1 << int(c % 64)
     entries, sizes = entries_of(forest), (forest.n_groups, n_components)
     counts, weighted = count_paths(components_met(walk, members), entries, walk.first, *sizes)
-    for found, same in zip(count_paths_by_node(walk, component, entries, *sizes), (counts, weighted), strict=True):
-        assert (found == same).all()
     wanted, wanted_weighted = np.zeros(counts.shape), np.zeros(counts.shape)
     for group, weight, path in paths_of(forest):
         nodes = walk.node[np.array(path) - walk.first]
@@ -152,28 +145,6 @@ def test_path_counts_equal_following_every_path(forest: Forest, n_components: in
             wanted_weighted[group, c] += weight
     assert (counts == wanted).all()
     assert (weighted == wanted_weighted).all()
-
-
-@given(forests())
-@settings(deadline=None)
-def test_the_visited_part_has_the_same_paths(forest: Forest) -> None:
-    walk, nothing = forest.walk, np.zeros(forest.walk.next.size, bool)
-    dead = walk.next < 0
-    edges = walk._replace(next=np.where(dead, walk.first + walk.next.size - 1, walk.next))
-    part = visited_part(edges, forest.start_next, dead)
-    for one, other in zip(part.walk, visited_part(walk, forest.start_next, nothing).walk, strict=True):
-        assert np.array_equal(one, other)
-    visited = set()
-    for start, inside in zip(forest.start_next.tolist(), part.starts.tolist(), strict=True):
-        assert (inside < 0) == (start < 0)
-        if start < 0:
-            continue
-        path = follow(walk, start).tolist()
-        visited |= set(path)
-        assert part.vertex[follow(part.walk, inside) - walk.first].tolist() == path
-        assert bool(chase(part.walk, inside)) == bool(chase(walk, start))
-    assert part.vertex.tolist() == sorted(visited)
-    assert (part.walk.node == walk.node[part.vertex - walk.first]).all()
 
 
 def test_starts_need_not_be_sorted_by_group() -> None:
