@@ -194,7 +194,7 @@ class _Counts(NamedTuple):
 
 
 def _tables(counts: _Counts, groups: Partitions, sample: int, method: str, dtype: np.dtype[Any]) -> dict[str, pa.Table]:
-    keys = _Keys(method, sample, groups.index.graph, [g.name for g in groups.partition.groups])
+    keys = _Keys(method, sample, [g.name for g in groups.partition.groups])
     (edges, weighted), (paths, weighted_paths), entries = counts.edges, counts.paths, counts.entries
     g, node = np.nonzero(edges)
     pg, component = np.nonzero(paths)
@@ -205,7 +205,7 @@ def _tables(counts: _Counts, groups: Partitions, sample: int, method: str, dtype
                 "vertex": entries.vertex,
                 "paths": entries.paths,
                 # sums of numbers of that precision; digits behind it would be a quarter of a study's bytes
-                "gradient_l1": entries.weight.astype(dtype).astype(np.float64),
+                "gradient_l1": entries.weight.astype(dtype),
             },
         ),
         "path_edges": keys.table(
@@ -238,7 +238,6 @@ class _Keys:
 
     method: str
     sample: int
-    graph: int
     groups: list[str]
 
     def table(self, group: NDArray[Any], columns: dict[str, Any]) -> pa.Table:
@@ -247,7 +246,6 @@ class _Keys:
             {
                 "method": pa.repeat(self.method, n).dictionary_encode(),
                 "sample": pa.repeat(pa.scalar(self.sample, pa.int64()), n),
-                "graph": pa.repeat(pa.scalar(self.graph, pa.int32()), n),
                 "parameter_group": _names(self.groups, group),
                 **columns,
             }

@@ -6,42 +6,42 @@
 -- param:  $method varchar = 'greedy'  a method of one path
 -- unit:   edges between two steps, of the paths of all parameters; shares sum
 --         to 1; weighted: each path counts by its parameter's |gradient|
-with edges_between as (
+with stepped as materialized (
     select
-        t.src_tensor, t.dst_tensor,
+        b.block, b.first_vertex, b.behind, b.tensor, n.component, n.step
+    from tensor_blocks() as b
+    join nodes as n on n.graph = b.graph and n.node = b.node
+    where b.sample = $sample and n.step is not null
+),
+
+edges_between as (
+    select
+        a.component as from_component, b.component as to_component,
         sum(m.paths) as edges, sum(m.gradient_l1) as weighted_edges
     from path_mass($sample, $method, in_by_group := false) as m
-    join traced_edges($sample, $method) as t on t.src = m.vertex
-    where t.src >= n_parameters()
-    group by all
-),
-
-stepped as (
-    select t.tensor, n.component, n.step
-    from tensors as t
-    join nodes as n on n.graph = t.graph and n.node = t.node
-    where n.step is not null
-        and t.graph = (select graph from samples where sample = $sample)
-),
-
-crossings as (
-    select
-        $sample as sample, a.component as from_component,
-        b.component as to_component,
-        sum(e.edges) as edges, sum(e.weighted_edges) as weighted_edges
-    from edges_between as e
-    join stepped as a on a.tensor = e.src_tensor
-    join stepped as b on b.tensor = e.dst_tensor
+    join stepped as a
+        on a.block = activation_block(m.vertex)
+        and m.vertex >= a.first_vertex
+        and m.vertex < a.behind
+    join stored.best_edges as t
+        on t.src = m.vertex
+        and t.sample = $sample
+        and t.method = $method
+        and t.rank = 1
+    join stepped as b
+        on b.block = activation_block(t.dst)
+        and t.dst >= b.first_vertex
+        and t.dst < b.behind
     where a.step <> b.step
     group by all
 ),
 
 paths_through_time as (
     select
-        sample, from_component, to_component, edges,
+        $sample as sample, from_component, to_component, edges,
         edges / sum(edges) over () as edge_share,
         weighted_edges / sum(weighted_edges) over () as weighted_edge_share
-    from crossings
+    from edges_between
 )
 
 select * from paths_through_time

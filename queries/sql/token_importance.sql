@@ -13,14 +13,16 @@ with recorded as (
 ),
 
 -- the index along the axis of steps is (flat index // stride) % length
-owners as (
+owners as materialized (
     select
-        t.first_vertex, n.step, t.first_step,
+        b.block, b.first_vertex, b.behind, n.step, t.first_step,
         list_position(t.axis_names, 'step') as axis,
         coalesce(list_product(t.shape[axis + 1:]), 1)::bigint as stride,
         t.shape[axis] as length
-    from vertex_tensors($sample) as t
-    left join nodes as n on n.graph = t.graph and n.node = t.node
+    from tensor_blocks() as b
+    join tensors as t on t.graph = b.graph and t.tensor = b.tensor
+    left join nodes as n on n.graph = b.graph and n.node = b.node
+    where b.sample = $sample
 ),
 
 edges_at as (
@@ -33,7 +35,10 @@ edges_at as (
         sum(e.paths) as edges,
         sum(e.gradient_l1) as weighted_edges
     from path_mass($sample, $method) as e
-    asof join owners as o on e.vertex >= o.first_vertex
+    join owners as o
+        on o.block = activation_block(e.vertex)
+        and e.vertex >= o.first_vertex
+        and e.vertex < o.behind
     group by all
 ),
 
