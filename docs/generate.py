@@ -147,8 +147,12 @@ def store() -> str:
     """Every table, what a row of it is, and every column."""
     intro = (
         "A store is a folder of Parquet files, with a view of each table's name in `gradtrace sql` and `Store.sql`. "
+        "Files hold no column that follows from others: where the third column names tables, the view finds the column "
+        "in them, which takes time in a statement over many rows. The views of the schema `stored`, as in `from "
+        "stored.best_edges`, show what is in the files and nothing else. "
         "Types are DuckDB's. `real` is `float`, in a store of `--dtype float64` it is `double`. In SQL these sentences "
-        "are comments: `select column_name, comment from duckdb_columns() where table_name = 'nodes'`."
+        "are comments: `select column_name, comment from duckdb_columns() where schema_name = 'main' and table_name = "
+        "'nodes'`."
     )
     return page("Tables of a store", intro, *(of_table(name, columns) for name, columns in COLUMNS.items()))
 
@@ -157,8 +161,14 @@ def of_table(name: str, columns: Sequence[Column]) -> str:
     """One table."""
     where = f"`{name}.parquet`" if name in GRAPH_TABLES else f"`{name}/shard=*/part-*.parquet`"
     key = ", ".join(f"`{column}`" for column in GRAIN[name])
-    rows = [(f"`{c.name}`", type_name(c), prose(c.text)) for c in columns]
-    return f"## {name}\n\n{ROWS[name]} Key: {key}. Files: {where}.\n\n{table(('column', 'type', 'meaning'), rows)}"
+    rows = [(f"`{c.name}`", type_name(c), origin(c), prose(c.text)) for c in columns]
+    head = ("column", "type", "in the files", "meaning")
+    return f"## {name}\n\n{ROWS[name]} Key: {key}. Files: {where}.\n\n{table(head, rows)}"
+
+
+def origin(column: Column) -> str:
+    """Whether the files have a column, or which tables it follows from."""
+    return "yes" if column.is_stored else f"from {', '.join(f'`{name}`' for name in column.derived_from)}"
 
 
 def type_name(column: Column) -> str:

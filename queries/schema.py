@@ -1,11 +1,14 @@
 """The graph store's tables: one place that the writer obeys and the reader trusts, with a sentence for every column.
 
-The tables of `GRAPH_TABLES` are one Parquet file each; those of `SHARD_TABLES` have one part per shard of samples. The
-sentences are not in the files: a store that is opened has them as comments, and docs/store.md is made of them.
+The tables of `GRAPH_TABLES` are one Parquet file each; those of `SHARD_TABLES` have one part per shard of samples. No
+file holds a column that follows from others: such a column is *derived*, the table's view finds it where it is asked
+for (`queries/sql/views`). The sentences are not in the files: a store that is opened has them as comments, and
+docs/store.md is made of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -27,17 +30,31 @@ INVALID = "invalid"
 
 
 class Column(NamedTuple):
-    """A column of a table: what it says of a row, and whether it may say nothing (null)."""
+    """A column of a table: what it says of a row, and whether it may say nothing (null).
+
+    derived_from: the tables that a derived column follows from, beside its own; none for one that is in the files
+    """
 
     name: str
     type: pa.DataType
     text: str
     nullable: bool = True
+    derived_from: tuple[str, ...] = ()
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the files have it."""
+        return not self.derived_from
 
 
 def _required(name: str, kind: pa.DataType, text: str) -> Column:
     """A column without nulls; its rows are written in less time."""
     return Column(name, kind, text, nullable=False)
+
+
+def _derived(column: Column, *tables: str) -> Column:
+    """The same column, not stored but found from these tables by the view."""
+    return column._replace(derived_from=tables)
 
 
 def _label(name: str, text: str) -> Column:
@@ -50,6 +67,7 @@ _TEXT = pa.string()
 
 _SAMPLE = _required("sample", pa.int64(), "The sample: its number in `samples`.")
 _GRAPH = _required("graph", pa.int32(), "The graph of the sample: its number in `graphs`.")
+_GRAPH_OF_SAMPLE = _derived(_GRAPH, "samples")
 _OF_GRAPH = Column("graph", pa.int32(), "The graph: its number in `graphs`.")
 _METHOD = _label("method", "Which paths: one of the methods that the store was dumped with.")
 _GROUP = _label("parameter_group", "The parameter group, as in `parameter_groups`.")
@@ -147,10 +165,10 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     ),
     "vertices": (
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _required("vertex", pa.int64(), "Number of the vertex in its graph; `vertex_name(graph, vertex)` names it."),
-        _required("tensor", pa.int32(), "The tensor that it is an element of."),
-        _required("value", _FLOAT, "Its value in the forward pass."),
+        _derived(_required("tensor", pa.int32(), "The tensor that it is an element of."), "samples", "tensors"),
+        Column("value", _FLOAT, "Its value in the forward pass; null in detail `study` without --statistics or soft."),
         _required("gradient", _FLOAT, "∂loss/∂vertex."),
         Column("contribution_l1", pa.float64(), "Sum of |contribution| over its edges (--method soft, --statistics)."),
         Column(
@@ -166,10 +184,14 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     ),
     "node_gradients": (
         _SAMPLE,
-        _GRAPH,
-        Column("node", pa.int32(), "The operator that computes the tensor; null for a parameter or an input."),
+        _GRAPH_OF_SAMPLE,
+        _derived(
+            Column("node", pa.int32(), "The operator that computes the tensor; null for a parameter or an input."),
+            "samples",
+            "tensors",
+        ),
         _required("tensor", pa.int32(), "The tensor."),
-        _required("n", pa.int64(), "Number of elements."),
+        _derived(_required("n", pa.int64(), "Number of elements."), "samples", "tensors"),
         _required("value_l1", pa.float64(), "Sum of |value|."),
         _required("value_l2", pa.float64(), "Euclidean norm of the values."),
         _required("value_max", pa.float64(), "Largest |value|."),
@@ -183,19 +205,19 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     "best_edges": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _SRC,
         _required("rank", pa.int16(), "1 for the edge that the path of the method takes, 2 for the runner-up, …"),
         _DST,
-        _SRC_TENSOR,
-        _DST_TENSOR,
+        _derived(_SRC_TENSOR, "samples", "tensors"),
+        _derived(_DST_TENSOR, "samples", "tensors"),
         _SLOT,
         _DERIVATIVE,
-        _CONTRIBUTION,
+        _derived(_CONTRIBUTION, "vertices"),
         Column(
             "score",
             _FLOAT,
-            "What the method ranks by. greedy: the contribution (null in the files, where it would stand twice); "
+            "What the method ranks by. greedy: the contribution (null in the files, for it follows from others); "
             "product: log2 of the largest |product of derivatives| over the paths that begin with this edge; soft: "
             "log2 of the probability of the most probable such path. Null: the edge carries nothing, and a vertex "
             "whose best edge is such a one is dead.",
@@ -204,16 +226,16 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     "entries": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _GROUP,
         _required("vertex", pa.int64(), "The first vertex behind the parameter on its path."),
         _required("paths", pa.float64(), "Parameters of the group whose path enters here and reaches the loss."),
-        _required("gradient_l1", pa.float64(), "Sum of their |gradient|."),
+        _required("gradient_l1", _FLOAT, "Sum of their |gradient|."),
     ),
     "path_edges": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _GROUP,
         _required("node", pa.int32(), "The operator that computes the edges' ends."),
         _required("edges", pa.float64(), "Edges of the group's paths that the operator computes, counted per path."),
@@ -222,7 +244,7 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     "path_links": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _GROUP,
         _required("from_node", pa.int32(), "The operator that computes the edges' sources."),
         _required("to_node", pa.int32(), "The operator that computes the edges' ends."),
@@ -232,7 +254,7 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     "path_spans": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _GROUP,
         Column(
             "entry_step",
@@ -252,7 +274,7 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     "path_counts": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _GROUP,
         _label("component", "The default component, as in `components`."),
         _required("paths", pa.float64(), "Paths of the group that pass through the component."),
@@ -261,7 +283,7 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     "path_totals": (
         _METHOD,
         _SAMPLE,
-        _GRAPH,
+        _GRAPH_OF_SAMPLE,
         _GROUP,
         _required("parameters", pa.int64(), "Parameters of the group."),
         _required("traced", pa.int64(), "Those whose path reaches the loss."),
@@ -282,7 +304,7 @@ ROWS: dict[str, str] = {
     "parameter_groups": "One row per parameter tensor, or per gate of a stacked recurrent one.",
     "samples": "One row per sample, recorded or not.",
     "labels": "One row per sample and label: what the samples file says of it.",
-    "vertices": "One row per scalar: in detail `study` those that paths visit, with --statistics or soft.",
+    "vertices": "One row per scalar: in detail `study` those that a row of `best_edges` leaves or leads to.",
     "node_gradients": "One row per tensor that has vertices: norms of its values and gradients.",
     "edges": "One row per edge of the graph (detail `all` only).",
     "best_edges": "One row per method, vertex and rank: the K best edges of the vertex (`--keep K`).",
@@ -320,20 +342,35 @@ GRAIN: dict[str, tuple[str, ...]] = {
 NULL_KEYS = ("entry_step", "end_step")
 
 
-def _schema(columns: tuple[Column, ...]) -> pa.Schema:
+def _schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in columns])
 
 
-GRAPH_TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in _GRAPHS.items()}
-SHARD_TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in _SHARDS.items()}
+def _stored(columns: Iterable[Column]) -> pa.Schema:
+    return _schema(column for column in columns if column.is_stored)
+
+
+# The columns of the files.
+GRAPH_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _GRAPHS.items()}
+SHARD_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _SHARDS.items()}
 
 
 def table_schema(table: str, dtype: str) -> pa.Schema:
-    """The schema of `table` in a store whose values and gradients are `dtype` ('float32' or 'float64')."""
-    if table in GRAPH_TABLES:
-        return GRAPH_TABLES[table]
-    schema = SHARD_TABLES[table]
+    """The columns of the files of `table` in a store whose values and gradients are `dtype` ('float32', 'float64')."""
+    return GRAPH_TABLES[table] if table in GRAPH_TABLES else _of_dtype(SHARD_TABLES[table], dtype)
+
+
+def view_schema(table: str, dtype: str) -> pa.Schema:
+    """The columns of the view of `table`, derived ones included, in the order of the schema."""
+    return _of_dtype(_schema(COLUMNS[table]), dtype)
+
+
+def _of_dtype(schema: pa.Schema, dtype: str) -> pa.Schema:
     if dtype == "float64":
-        fields = [f.with_type(pa.float64()) if f.type == _FLOAT else f for f in schema]
-        return pa.schema(fields)
+        return pa.schema([f.with_type(pa.float64()) if f.type == _FLOAT else f for f in schema])
     return schema
+
+
+def tables_of_view(table: str) -> list[str]:
+    """The tables whose files the view of `table` may read: its own, and those that its derived columns follow from."""
+    return list(dict.fromkeys([table, *(name for column in COLUMNS[table] for name in column.derived_from)]))

@@ -66,11 +66,14 @@ class Cpu:
         in_ranges(edges.contributions, len(target), 2 * len(target), target, derivative, gradient, found)
 
     def edge_rows(
-        self, vertex: Ints, target: Ints, start: Ints, gradient: Floats, derivative: Floats
-    ) -> tuple[Ints, Ints, NDArray[np.int16], Floats]:
-        n = int(start[-1])
-        found = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int16), np.empty(n, derivative.dtype)
-        in_ranges(edges.edge_rows, len(vertex), 4 * n, vertex, target, start, gradient, derivative, *found)
+        self, vertex: Ints, row: Ints, target: Ints, slot: NDArray[np.int16], derivative: Floats
+    ) -> tuple[Ints, Ints, NDArray[np.int16], NDArray[np.int16], Floats]:
+        start = np.zeros(len(row) + 1, np.int64)
+        in_ranges(edges.count_places, len(row), target.shape[1] * len(row), row, target, start)
+        n = int(np.cumsum(start, out=start)[-1])
+        ends, places = np.empty((2, n), np.int64), np.empty((2, n), np.int16)
+        found = ends[0], ends[1], places[0], places[1], np.empty(n, derivative.dtype)
+        in_ranges(edges.edge_rows, len(row), 4 * n, vertex, row, target, slot, derivative, start, *found)
         return found
 
     # over edges sorted by source

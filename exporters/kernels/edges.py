@@ -115,26 +115,37 @@ def contributions(low: int, high: int, target: Any, derivative: Any, gradient: A
 
 
 @kernel()
+def count_places(low: int, high: int, row: Any, target: Any, start: Any) -> None:
+    """start[i + 1] = the number of edges in row[i] of a table of best edges."""
+    for i in range(low, high):
+        n = 0
+        for r in range(target.shape[1]):
+            n += target[row[i], r] >= 0
+        start[i + 1] = n
+
+
+@kernel()
 def edge_rows(
     low: int,
     high: int,
     vertex: Any,
+    row: Any,
     target: Any,
-    start: Any,
-    gradient: Any,
+    slot: Any,
     derivative: Any,
+    start: Any,
     src: Any,
     dst: Any,
     rank: Any,
-    contribution: Any,
+    slots: Any,
+    derivatives: Any,
 ) -> None:
     """See Kernels."""
     for i in range(low, high):
         at = start[i]
         for r in range(start[i + 1] - start[i]):
-            to = target[i, r]
-            src[at], dst[at], rank[at] = vertex[i], to, r + 1
-            contribution[at] = gradient[to] * derivative[i, r]
+            src[at], dst[at], rank[at] = vertex[i], target[row[i], r], r + 1
+            slots[at], derivatives[at] = slot[row[i], r], derivative[row[i], r]
             at += 1
 
 

@@ -105,11 +105,11 @@ class Kernels(Protocol):
         ...
 
     def edge_rows(
-        self, vertex: Ints, target: Ints, start: Ints, gradient: Floats, derivative: Floats
-    ) -> tuple[Ints, Ints, NDArray[np.int16], Floats]:
-        """The columns src, dst, rank and contribution of the edges of N vertices.
+        self, vertex: Ints, row: Ints, target: Ints, slot: NDArray[np.int16], derivative: Floats
+    ) -> tuple[Ints, Ints, NDArray[np.int16], NDArray[np.int16], Floats]:
+        """The columns src, dst, rank, slot and derivative of the edges of N vertices.
 
-        target, derivative: N x K; start : N + 1, the first row of each vertex, which has one for each of its edges
+        row: N, that of each vertex in the table target, slot, derivative: R x K; -1: no edge
         """
         ...
 

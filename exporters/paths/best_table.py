@@ -49,10 +49,6 @@ class BestEdges:
         """The targets of the traced edges of the vertices in these rows, -1 for a dead or absent one."""
         return np.where(self.dead(rows), -1, self.target[rows, 0])
 
-    def rows_of(self, vertices: Ints) -> Ints:
-        """The rows of vertices that have one."""
-        return vertices if self.vertex is None else np.searchsorted(self.vertex, vertices)
-
 
 class Rows(Protocol):
     """Which vertices have a row of the table: `n_parameters` parameters, then activations, `n` in all."""

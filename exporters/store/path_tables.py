@@ -174,7 +174,7 @@ class _Tables:
     def __init__(self, groups: Partitions, sample: int, method: str, dtype: np.dtype[Any]) -> None:
         self._groups, self._dtype = groups, dtype
         self._names = [group.name for group in groups.partition.groups]
-        self._keys: dict[str, int | str] = {"method": method, "sample": sample, "graph": groups.index.graph}
+        self._keys: dict[str, int | str] = {"method": method, "sample": sample}
 
     def of(self, counts: PathCounts, ends: _Ends) -> dict[str, Rows]:
         """By the names of the tables."""
@@ -192,7 +192,7 @@ class _Tables:
 
     def _entries(self, entries: Entries) -> Rows:
         # sums of numbers of that precision; digits behind it would be a quarter of a study's bytes
-        weight = entries.weight.astype(self._dtype).astype(np.float64)
+        weight = entries.weight.astype(self._dtype)
         return self._rows(entries.group, vertex=entries.vertex, paths=entries.paths, gradient_l1=weight)
 
     def _edges(self, edges: Floats, weighted: Floats) -> Rows:

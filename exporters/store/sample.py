@@ -26,10 +26,9 @@ def sample_tables(
     recording: Recording, groups: Partitions, number: int, settings: Settings
 ) -> Iterator[tuple[str, pa.Table | Rows]]:
     """The rows of a sample, block by block, each table's in order; of a small table as Rows."""
-    index = groups.index
     spread = contribution_spread(recording) if settings.needs_contribution_sums else None
     counted: Counted | None = None
-    stored = np.zeros(recording.n_vertices, dtype=bool)
+    stored = np.zeros(_n_stored(recording, settings), dtype=bool)  # of the last vertices
     for method in sorted(settings.methods):
         if settings.counts_parameters(method):
             best, counted = study_edges(recording, settings.keep, groups.partition.group_of, method)
@@ -37,29 +36,31 @@ def sample_tables(
         else:
             best = best_edges(recording, settings.keep, method, spread)
             paths = path_tables(recording, best, groups, number, spread)
-        wanted = _vertices(recording, best, paths.reached, settings)
-        stored |= wanted
-        for block in best_edge_tables(recording, best, index, number, wanted):
+        wanted = paths.reached if settings.detail == "study" else _with_edges(recording, best)
+        stored |= wanted[len(wanted) - len(stored) :]
+        for block in best_edge_tables(recording, best, number, wanted):
+            if settings.detail == "study":  # else all activations are stored
+                stored[block["dst"].to_numpy() - recording.n_parameters] = True
             yield "best_edges", block
         yield from paths.tables.items()
     of_parameters = None if recording.has_parameter_gradients or counted is None else counted.norms
-    yield "node_gradients", node_gradient_rows(recording, index, number, of_parameters)
-    if settings.stores_vertices:
-        if not settings.parameter_vertices:
-            stored[: recording.n_parameters] = False
-        sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
-        for block in vertex_tables(recording, index, number, stored, sums):
-            yield "vertices", block
+    yield "node_gradients", node_gradient_rows(recording, number, of_parameters)
+    sums = VertexSums(spread, path_statistics(recording) if settings.statistics else None)
+    for block in vertex_tables(recording, number, stored, sums, values=settings.stores_values):
+        yield "vertices", block
     if settings.detail == "all":
         for edges in edge_blocks(recording):
-            yield "edges", edge_table(edges, index, number)
+            yield "edges", edge_table(edges, groups.index, number)
 
 
-def _vertices(recording: Recording, best: BestEdges, reached: Mask, settings: Settings) -> Mask:
-    """The vertices whose rows are stored. reached: of the activations, those that the path of a parameter visits."""
-    first = recording.n_parameters
-    if settings.detail == "study":
-        return np.concatenate([np.zeros(first, dtype=bool), reached])
+def _n_stored(recording: Recording, settings: Settings) -> int:
+    """How many of the last vertices may have rows: the activations, or the parameters too."""
+    n_activations = recording.n_vertices - recording.n_parameters
+    return recording.n_vertices if settings.stores_parameter_vertices else n_activations
+
+
+def _with_edges(recording: Recording, best: BestEdges) -> Mask:
+    """All activations, and the parameters that have an edge: V booleans."""
     wanted = np.ones(recording.n_vertices, dtype=bool)
-    wanted[:first] = best.target[:first, 0] >= 0
+    wanted[: recording.n_parameters] = best.target[: recording.n_parameters, 0] >= 0
     return wanted

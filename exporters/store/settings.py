@@ -39,9 +39,14 @@ class Settings:
         return self.statistics or any(find_method(name).all_paths for name in self.methods)
 
     @property
-    def stores_vertices(self) -> bool:
-        """Whether there are rows of vertices: a study needs them only for what was asked for beside the paths."""
+    def stores_values(self) -> bool:
+        """Whether vertices have their values: a study stores them for the gradients that contributions follow from."""
         return self.detail != "study" or self.needs_contribution_sums
+
+    @property
+    def stores_parameter_vertices(self) -> bool:
+        """Whether parameters are among the vertices."""
+        return self.detail != "study" and self.parameter_vertices
 
     def counts_parameters(self, method: str) -> bool:
         """Whether parameters are counted where their edges lead, which is possible before paths are known."""

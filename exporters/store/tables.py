@@ -20,13 +20,13 @@ from ..paths.path_sums import PathStatistics, Spread
 from ..recording.recorder import Recording
 from ..tape.tape import Call
 from ..tape.values import TapeTensor
-from .rows import OrNone, Rows
+from .rows import Rows
 
 Floats = NDArray[Any]
 Ints = NDArray[Any]
 
-ROWS = 1 << 20  # rows made at a time
-_ROWS_OF_EDGES = ROWS // 2  # vertices whose best edges are: each has mostly two
+ROWS = 1 << 21  # vertices looked at at a time: all activations, mostly, whose gradients repeat along chains
+_ROWS_OF_EDGES = ROWS // 4  # vertices whose best edges are rows at a time
 
 _VERTEX_SUMS = (
     "contribution_l1",
@@ -191,23 +191,24 @@ class VertexSums:
 
 
 def vertex_tables(
-    recording: Recording, index: GraphIndex, sample: int, wanted: NDArray[np.bool_], sums: VertexSums
+    recording: Recording, sample: int, wanted: NDArray[np.bool_], sums: VertexSums, *, values: bool
 ) -> Iterator[pa.Table]:
-    """`vertices`: value, gradient and sums of the wanted vertices (V booleans)."""
+    """`vertices`: gradient, value (or null) and sums of the wanted vertices (booleans of the last ones)."""
+    first = recording.n_vertices - len(wanted)
     for start in range(0, len(wanted), ROWS):
-        chosen = start + np.flatnonzero(wanted[start : start + ROWS])
-        if len(chosen):
-            yield pa.table(
-                {
-                    "sample": _constant(sample, len(chosen), pa.int64()),
-                    "graph": _constant(index.graph, len(chosen), pa.int32()),
-                    "vertex": chosen,
-                    "tensor": index.tensors(chosen),
-                    "value": _values(recording, chosen),
-                    "gradient": recording.gradients[chosen],
-                    **sums.columns(chosen),
-                }
-            )
+        chosen = first + start + np.flatnonzero(wanted[start : start + ROWS])
+        if len(chosen) == 0:
+            continue
+        nulls = pa.nulls(len(chosen), pa.from_numpy_dtype(recording.gradients.dtype))
+        yield pa.table(
+            {
+                "sample": _constant(sample, len(chosen), pa.int64()),
+                "vertex": chosen,
+                "value": _values(recording, chosen) if values else nulls,
+                "gradient": recording.gradients[chosen],
+                **sums.columns(chosen),
+            }
+        )
 
 
 def _values(recording: Recording, chosen: Ints) -> Floats:
@@ -216,9 +217,7 @@ def _values(recording: Recording, chosen: Ints) -> Floats:
     return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
 
 
-def node_gradient_rows(
-    recording: Recording, index: GraphIndex, sample: int, of_parameters: Sequence[Norms] | None = None
-) -> Rows:
+def node_gradient_rows(recording: Recording, sample: int, of_parameters: Sequence[Norms] | None = None) -> Rows:
     """`node_gradients`: norms of every vertex tensor's values and gradients.
 
     of_parameters: of the parameters' gradients; None: the recording has these gradients
@@ -237,10 +236,7 @@ def node_gradient_rows(
         len(tensors),
         {
             "sample": sample,
-            "graph": index.graph,
-            "node": OrNone(np.array([-1 if t.node is None else t.node for t in tensors], np.int32)),
             "tensor": np.array(numbers, np.int32),
-            "n": size,
             **_norm_columns("value", np.concatenate([_parameter_norms(recording), of_values]), size),
             **_norm_columns("gradient", of_gradients, size),
         },
@@ -276,43 +272,36 @@ def _norm_columns(name: str, norms: Floats, size: Ints) -> dict[str, Floats]:
 
 
 def best_edge_tables(
-    recording: Recording, best: BestEdges, index: GraphIndex, sample: int, wanted: NDArray[np.bool_]
+    recording: Recording, best: BestEdges, sample: int, wanted: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
-    """`best_edges`: a row for each edge kept of the wanted vertices (V booleans)."""
-    chosen = np.flatnonzero(wanted)
-    for vertex in np.split(chosen, range(_ROWS_OF_EDGES, len(chosen), _ROWS_OF_EDGES)):
-        row = best.rows_of(vertex)
-        target, derivative = best.target[row], best.derivative[row]
-        present = target >= 0
-        start = np.append(0, np.cumsum(present.sum(axis=1)))
-        if start[-1] == 0:
-            continue
-        src, dst, rank, contribution = recording.kernels.edge_rows(
-            vertex, target, start, recording.gradients, derivative
+    """`best_edges`: a row for each edge kept of the wanted vertices (booleans of the last ones)."""
+    first = recording.n_vertices - len(wanted)
+    rows = np.flatnonzero(wanted) + first if best.vertex is None else np.flatnonzero(wanted[best.vertex - first])
+    for row in np.split(rows, range(_ROWS_OF_EDGES, len(rows), _ROWS_OF_EDGES)):
+        vertex = row if best.vertex is None else best.vertex[row]
+        src, dst, rank, slot, derivative = recording.kernels.edge_rows(
+            vertex, row, best.target, best.slot, best.derivative
         )
-        yield pa.table(
-            {
-                "method": _label(best.method, len(src)),
-                "sample": _constant(sample, len(src), pa.int64()),
-                "graph": _constant(index.graph, len(src), pa.int32()),
-                "src": src,
-                "rank": rank,
-                "dst": dst,
-                "src_tensor": index.tensors(src),
-                "dst_tensor": index.tensor_of[dst - index.n_parameters],
-                "slot": best.slot[row][present],
-                "derivative": derivative[present],
-                "contribution": contribution,
-                "score": _score(best, row, present),
-            }
-        )
+        if len(src):
+            yield pa.table(
+                {
+                    "method": _label(best.method, len(src)),
+                    "sample": _constant(sample, len(src), pa.int64()),
+                    "src": src,
+                    "rank": rank,
+                    "dst": dst,
+                    "slot": slot,
+                    "derivative": derivative,
+                    "score": _score(best, row, len(src)),
+                }
+            )
 
 
-def _score(best: BestEdges, row: Ints, present: NDArray[np.bool_]) -> pa.Array:
-    """Null where it is that of an edge that carries nothing, or the contribution."""
+def _score(best: BestEdges, row: Ints, n: int) -> pa.Array:
+    """Of the n edges of these rows; null where it is that of an edge that carries nothing, or the contribution."""
     if not find_method(best.method).logarithms:
-        return pa.nulls(int(present.sum()), pa.from_numpy_dtype(best.score.dtype))
-    return _finite(best.score[row][present])
+        return pa.nulls(n, pa.from_numpy_dtype(best.score.dtype))
+    return _finite(best.score[row][best.target[row] >= 0])
 
 
 def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Commands that make something: demo, train, export, dump."""
+"""Commands that make something: demo, train, export, dump, repair, upgrade."""
 
 from __future__ import annotations
 
@@ -245,6 +245,33 @@ def repair(
     typer.echo(f"{escaped(str(store))}: {what if repaired else 'healthy, every byte is as it was written'}{state}")
 
 
+def upgrade(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A finished store of format 2, of gradtrace 0.1.0.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new store; default: beside STORE, its name with -format3.")
+    ] = None,
+) -> None:
+    """Write a store that an earlier version wrote again, in the format that this version reads.
+
+    Reads STORE and leaves it as it is; writes the folder --out. Every number is the same. An interrupted upgrade goes
+    on when the same command is run again. A store of this format is not touched.
+
+    Example: gradtrace upgrade runs/demo/store
+    """
+    from ...exporters.store.upgrade import upgrade as write
+    from ...queries.manifest import FORMAT_VERSION, read_format_2
+    from ..progress import progress
+
+    new = out or store.with_name(f"{store.resolve().name}-format{FORMAT_VERSION}")
+    old = read_format_2(store)
+    with progress("upgrade", len(old.shards) if old else 0) as advance:
+        written = write(store, new, advance)
+    if written:
+        typer.echo(f"{escaped(str(new))}: the store of {escaped(str(store))} in this format; the old one is as it was")
+    else:
+        typer.echo(f"{escaped(str(store))}: of format version {FORMAT_VERSION} already, there is nothing to upgrade")
+
+
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the run, the exported model and the store.")] = Path(
         "runs/demo"
@@ -275,4 +302,4 @@ def _report(summary: Summary, out: Path) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    add(app, (demo, train, zoo, generate, export, dump, repair))
+    add(app, (demo, train, zoo, generate, export, dump, repair, upgrade))

@@ -1,4 +1,8 @@
-"""A store opened for reading in DuckDB: a view per table, the macros, and nothing else within reach."""
+"""A store opened for reading in DuckDB: views, macros, and nothing else within reach.
+
+Each table has two views: `stored.TABLE`, what the files hold, and `TABLE`, every column of the schema. The statements
+of this package read the first where they need no more, for derived columns are joined to every row that is read.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,14 @@ import pyarrow as pa
 
 from ..errors import StoreError, first_line
 from ..manifest import Manifest, check_sums
-from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, table_schema
-from .macros import constants, macros
+from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, table_schema, tables_of_view
+from .definitions import constants, definitions
 from .quoting import identifier, identifiers, listed, pattern, quote, unique_names
 
 MEMORY = "50%"  # of the machine's, or of what its container may use
 TIMEOUT = 300.0  # seconds after which SQL that others write is stopped
 _LONGEST = 1e8  # three years: clocks count no longer
+STORED = "stored"  # the schema of the views that show the files alone
 TIMED_OUT = "the SQL was stopped: it took longer than its timeout. Give it more (0 is no limit), or ask for less."
 _SHARE_OF_DISK = 2  # of the free disk, one part in this many may be used for what does not fit in memory
 
@@ -81,15 +86,9 @@ def read_relation(relation: duckdb.DuckDBPyRelation) -> pa.Table:
     return rows.rename_columns(unique_names(rows.column_names))
 
 
-def scan(store: Path, files: Sequence[str], table: str) -> str:
-    """What to put behind `from` to read these files of a table, given relative to the store.
-
-    The files do not hold the same number twice: `score` is that of the macro.
-    """
-    rows = f"read_parquet({listed(pattern(str(store / file)) for file in files)}, hive_partitioning = false)"
-    if table != "best_edges":
-        return rows
-    return f"(select * replace (score(method, contribution, score) as score) from {rows})"
+def scan(store: Path, files: Sequence[str]) -> str:
+    """What to put behind `from` to read these files of a table, given relative to the store."""
+    return f"read_parquet({listed(pattern(str(store / file)) for file in files)}, hive_partitioning = false)"
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -101,14 +100,14 @@ def sql_type(kind: pa.DataType) -> str:
     return _SQL_TYPES[kind]
 
 
-def _view(store: Path, manifest: Manifest, table: str) -> str:
+def _stored_view(store: Path, manifest: Manifest, table: str) -> str:
+    """The columns of the files of a table, as the view of its name in the schema `stored`."""
     files = manifest.files(table)
     schema = table_schema(table, manifest.dtype)
     if files:
-        columns = identifiers(schema.names)
-        return f"create view {table} as select {columns} from {scan(store, files, table)}"
+        return f"create view {STORED}.{table} as select {identifiers(schema.names)} from {scan(store, files)}"
     columns = ", ".join(f"null::{sql_type(f.type)} as {identifier(f.name)}" for f in schema)
-    return f"create view {table} as select {columns} where false"
+    return f"create view {STORED}.{table} as select {columns} where false"
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, store: Path, manifest: Manifest, spill: Path) -> None:
@@ -121,6 +120,7 @@ def _lock(connection: duckdb.DuckDBPyConnection, store: Path, manifest: Manifest
         "threads": "1",  # several would add floating-point numbers in another order each time
         "temp_directory": quote(str(spill)),
         "max_temp_directory_size": quote(f"{room >> 10} KiB"),
+        "parquet_metadata_cache": "true",  # a statement may name a table in several views
         "python_enable_replacements": "false",
         "autoload_known_extensions": "false",
         # a file and the pattern that means it alone; once external access is off, the list cannot be changed
@@ -143,18 +143,20 @@ def connect(store: Path, manifest: Manifest, spill: Path) -> duckdb.DuckDBPyConn
     connection = duckdb.connect()
     with duckdb_errors(f"{store} is damaged, `gradtrace verify {store}` says where", whole=False):
         _lock(connection, store, manifest, spill)
-        for statement in macros(of_tables=False):
-            connection.execute(statement)
+        connection.execute(f"create schema {STORED}")
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
             try:
-                connection.execute(_view(store, manifest, table))
+                connection.execute(_stored_view(store, manifest, table))
             except duckdb.Error:  # it looks at the end of a file; that file is checked as a whole when it is asked
                 check_sums(store, manifest, manifest.stored_files(table))
                 raise
-        ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from graphs").fetchall()
+        ((n_parameters,),) = connection.execute("select coalesce(max(n_parameters), 0) from stored.graphs").fetchall()
         settings = manifest.settings
         known = constants(str(settings["detail"]), settings["methods"][0], n_parameters)
-        for statement in [*known, *macros(of_tables=True)]:
+        whole = [
+            f"create view {table} as from {STORED}.{table}" for table in COLUMNS if tables_of_view(table) == [table]
+        ]
+        for statement in [*known, *whole, *definitions()]:
             connection.execute(statement)
     return connection
 

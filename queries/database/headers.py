@@ -25,7 +25,7 @@ from .. import sql
 from ..errors import StoreError
 from ..methods import one_path_methods
 
-QUERIES, MACROS, CHECKS = "queries", "macros", "checks"
+QUERIES, MACROS, VIEWS, CHECKS = "queries", "macros", "views", "checks"
 FIELDS = ("grain", "value", "reads", "param", "unit", "tables", "needs")
 
 _FIELD = re.compile(rf"-- ({'|'.join(FIELDS)}): +(.+)")
@@ -133,7 +133,7 @@ def read_file(name: str, text: str) -> SqlFile:
 
 @cache
 def sql_files(kind: str) -> dict[str, SqlFile]:
-    """The files of QUERIES, MACROS or CHECKS by name, in alphabetical order."""
+    """The files of QUERIES, MACROS, VIEWS or CHECKS by name, in alphabetical order."""
     folder = files(sql) if kind == QUERIES else files(sql) / kind
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return {f.name[:-4]: read_file(f.name[:-4], f.read_text(encoding="utf-8")) for f in found}

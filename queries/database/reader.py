@@ -120,13 +120,13 @@ class StoreReader:
         """A statement over the files of one sample's shard, which are checked."""
         files = self._files_of(sample, table)
         check_sums(self.path, self.manifest, files)
-        source = scan(self.path, [file.path for file in files], table) if files else f"(from {table} where false)"
+        source = scan(self.path, [file.path for file in files]) if files else f"(from stored.{table} where false)"
         return f"select {columns} from {source} where sample = ? and {where}"
 
     def sample_rows(
         self, sample: int, table: str, columns: str, where: str = "true", params: Sequence[object] = ()
     ) -> list[tuple[Any, ...]]:
-        """Columns of a table of shards, of one sample's rows; `params` are the values of the `?` in `where`."""
+        """Stored columns of a table of shards, of one sample's rows; `params` are the values of the `?` in `where`."""
         text = self._of_sample(sample, table, columns, where)
         with self._errors():
             return self.connection.execute(text, [sample, *params]).fetchall()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from ..schema import GRAPH_TABLES, SHARD_TABLES
+from ..schema import GRAPH_TABLES, SHARD_TABLES, tables_of_view
 from .headers import MACROS, sql_files
 
 TABLES = (*GRAPH_TABLES, *SHARD_TABLES)
 
 _WORD = re.compile(r"\w+")
+_STORED = re.compile(r"\bstored\.(\w+)")  # a view of the files of one table; other views of its name read more
 # what can name a table or a file in a text that is made up while the statement runs
 _BY_TEXT = re.compile(r"query|query_table|json_execute_serialized_sql|glob|\w*parquet\w*|read_\w+|sniff_\w+")
 
@@ -34,9 +35,11 @@ def tables_read(text: str) -> list[str]:
     A table is read by its name alone, whatever stands around it: views and macros are this package's own, and SQL has
     no other way to write a name. Where names can be put together of texts, nothing is known.
     """
-    words = set(_WORD.findall(text.lower()))
-    if any(_BY_TEXT.fullmatch(word) for word in words) or _of_given_table().search(text.lower()):
+    if any(map(_BY_TEXT.fullmatch, _WORD.findall(text.lower()))) or _of_given_table().search(text.lower()):
         return list(TABLES)
+    stored = set(_STORED.findall(text.lower()))
+    words = set(_WORD.findall(_STORED.sub(" ", text.lower())))
     macros = _of_macros()
-    read = words.union(*(macros[word] for word in words & macros.keys()))
+    of_views = [tables_of_view(table) for table in TABLES if table in words]
+    read = stored.union(*of_views, *(macros[word] for word in words & macros.keys()))
     return [table for table in TABLES if table in read]

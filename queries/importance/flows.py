@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
 from ..errors import StoreError
+from ..methods import find_method
 from ..walk.path_counts import Entering, Links, Places, Spans, count_all
 from ..walk.visits import visit
 from ..walk.walker import Entries, Walk, components_met, count_entries, count_paths, push, reaches_loss
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Counts = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _KEPT = 4  # walks kept in memory by a store
+_ROUNDED = 2.0**-148  # products of at least this size are not rounded to 0 by any dtype of a store
 
 
 class SampleFlow(NamedTuple):
@@ -76,15 +78,35 @@ def _traced_edges(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # The vertices in [first, end) that have an edge, and where their traced edge leads, -1 where it is dead.
     where = "method = ? and rank = 1 and src >= ? and src < ? order by src"
-    columns = "src, dst, score is null as dead"
-    rows = store.sample_arrays(sample, "best_edges", columns, where, [method, first, end])
+    score = "score is null as dead" if find_method(method).logarithms else "derivative"
+    rows = store.sample_arrays(sample, "best_edges", f"src, dst, {score}", where, [method, first, end])
     src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
     forward = (dst > src) & (dst >= graph.n_parameters) & (dst < graph.n_vertices)
     if not forward.all() or (np.diff(src) <= 0).any():
         raise StoreError(
             f"{store.path} is damaged: sample {sample} has traced edges against the order of its vertices."
         )
-    return src, np.where(np.asarray(rows["dead"], bool), -1, dst)
+    if "dead" in rows:
+        dead = np.asarray(rows["dead"], bool)
+    else:
+        dead = _carry_nothing(store, sample, graph, dst, rows["derivative"])
+    return src, np.where(dead, -1, dst)
+
+
+def _carry_nothing(
+    store: StoreReader, sample: int, graph: Graph, dst: NDArray[np.int64], derivative: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Whether derivative * gradient of dst is 0 in the store's dtype.
+
+    Gradients so large that no product with these derivatives rounds to 0 are not read, which takes half of the time.
+    """
+    least = float(np.abs(derivative, where=derivative != 0, out=np.ones_like(derivative)).min(initial=1.0))
+    where = "vertex >= ? and abs(gradient) < ?"
+    faint = store.sample_arrays(sample, "vertices", "vertex, gradient", where, [graph.n_parameters, _ROUNDED / least])
+    gradient = np.ones(graph.n_vertices - graph.n_parameters, derivative.dtype)
+    gradient[np.asarray(faint["vertex"], np.int64) - graph.n_parameters] = faint["gradient"]
+    nothing: NDArray[np.bool_] = derivative * gradient[dst - graph.n_parameters] == 0
+    return nothing
 
 
 def read_walk(store: StoreReader, sample: int, method: str) -> Walk:

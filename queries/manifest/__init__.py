@@ -2,6 +2,7 @@
 
 from .fields import SOURCE
 from .files import StoredFiles, check_files, check_sums, file_sum, listed_file
+from .format_2 import read_format_2
 from .manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -32,6 +33,7 @@ __all__ = [
     "check_sums",
     "file_sum",
     "listed_file",
+    "read_format_2",
     "read_manifest",
     "replace_file",
     "sealed",

@@ -134,7 +134,7 @@ _SHARD = {
     "files": map_of(one_of(SHARD_TABLES), list_of(_STORED, least=1)),
 }
 SOURCE = ("model", "samples", "checkpoint", "checkpoints", "objective", "check")
-_SETTINGS = {
+SETTINGS = {
     "detail": one_of(DETAILS),
     "dtype": one_of(DTYPES),
     "keep": whole(1, 2**15 - 1),
@@ -149,7 +149,7 @@ MANIFEST_FIELDS = fields(
         "tool_version": text,
         "model": fields({"name": text, "fingerprint": text}, {"checkpoints": text}),
         "samples": fields({"source": text, "fingerprint": text, "count": whole(0)}),
-        "settings": fields(_SETTINGS, {"statistics": boolean}),
+        "settings": fields(SETTINGS, {"statistics": boolean}),
         "model_files": list_of(fields(_LISTED)),
         "graph_files": map_of(one_of(GRAPH_TABLES), _STORED),
         "shards": list_of(fields(_SHARD)),

@@ -18,6 +18,7 @@ from .fields import MANIFEST_FIELDS
 
 FORMAT = "gradtrace"
 FORMAT_VERSION = 3
+_UPGRADED = 2  # see format_2.py
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 _LARGEST = 1 << 29  # bytes of a manifest: that of a million files has less
@@ -209,9 +210,12 @@ def read_manifest(store: Path) -> Manifest:
             return _parse_manifest(raw)
     except (ValueError, OSError) as error:
         raise StoreError(f"{path} is damaged ({error}). Dump the store again into another folder.") from error
+    found = f"{store} has format version {version!r:.20}; this gradtrace reads version {FORMAT_VERSION}."
+    if version == _UPGRADED:
+        raise StoreError(f"{found} `gradtrace upgrade {store}` writes it again in that version, beside this one.")
     raise StoreError(
-        f"{store} has format version {version!r:.20}; this gradtrace reads version {FORMAT_VERSION}. Dump it again "
-        f"with this one, or read it with gradtrace {raw.get('tool_version', 'unknown')!s:.20}, which wrote it."
+        f"{found} Dump it again with this one, or read it with gradtrace {raw.get('tool_version', 'unknown')!s:.20}, "
+        "which wrote it."
     )
 
 

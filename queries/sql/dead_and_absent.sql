@@ -10,7 +10,7 @@ with totals as (
         traced / parameters as traced_share,
         dead / parameters as dead_share,
         absent / parameters as absent_share
-    from path_totals
+    from stored.path_totals
     where method = $method
 )
 

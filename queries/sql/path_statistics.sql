@@ -1,7 +1,7 @@
 -- The paths from each element of a parameter to the loss: how many there are,
 -- how large their products of derivatives, and on how many these concentrate.
 -- grain:  one row per vertex
--- reads:  vertices, tensors
+-- reads:  vertices, samples, tensors
 -- param:  $parameter varchar  name of a tensor; * and ? stand for any text
 -- param:  $sample bigint = 0  which sample
 -- unit:   paths (infinite beyond 2^1024, log2_paths is not); products: sum of
@@ -15,18 +15,30 @@ with recorded as (
             when count(log2_paths) > 0 then 'recorded'
             else 'not recorded: dump with --statistics'
         end as statistics
-    from vertices
+    from stored.vertices
     where sample = $sample
+),
+
+named as materialized (
+    select b.*
+    from tensor_blocks() as b
+    join tensors as t on t.graph = b.graph and t.tensor = b.tensor
+    where b.sample = $sample and t.name glob $parameter
 ),
 
 chosen as (
     select
-        v.vertex, vertex_name(v.graph, v.vertex) as vertex_name, v.gradient,
+        v.vertex, vertex_name(b.graph, v.vertex) as vertex_name, v.gradient,
         v.log2_paths, v.log2_products, v.log2_positive, v.log2_negative,
         v.path_entropy
-    from vertices as v
-    join tensors as t on t.graph = v.graph and t.tensor = v.tensor
-    where v.sample = $sample and t.name glob $parameter
+    from stored.vertices as v
+    join named as b
+        on b.block = vertex_block(v.vertex)
+        and v.vertex >= b.first_vertex
+        and v.vertex < b.behind
+    where v.sample = $sample
+        and v.vertex >= (select min(first_vertex) from named)
+        and v.vertex < (select max(behind) from named)
 ),
 
 path_statistics as (

@@ -5,7 +5,7 @@
 -- unit:   seconds of the dump; traced_share is of all parameters
 with traced as (
     select sample, sum(traced) as traced, sum(parameters) as parameters
-    from path_totals
+    from stored.path_totals
     where method = $method
     group by sample
 ),

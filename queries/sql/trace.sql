@@ -22,9 +22,9 @@ stops as (
     from path
 ),
 
-runners_up as (
-    select src, score
-    from best_edges
+runners_up as materialized (
+    select src, dst, derivative, score
+    from stored.best_edges
     where method = $method
         and sample = $sample
         and rank = 2
@@ -32,12 +32,24 @@ runners_up as (
         and src in (select src from path)
 ),
 
-gradients as (
+gradients as materialized (
     select vertex, value, gradient
-    from vertices
+    from stored.vertices
     where sample = $sample
         and (vertex = $vertex or vertex >= n_parameters())
-        and vertex in (select vertex from stops)
+        and vertex in (
+            select vertex from stops
+            union all
+            select dst from runners_up
+        )
+),
+
+scored as (
+    select
+        r.src,
+        score($method, r.derivative * g.gradient, r.score) as score
+    from runners_up as r
+    join gradients as g on g.vertex = r.dst
 ),
 
 named as (
@@ -65,7 +77,7 @@ hops as (
     from named as p
     left join gradients as g on g.vertex = p.vertex
     left join gradients as before on before.vertex = p.src
-    left join runners_up as r on r.src = p.src
+    left join scored as r on r.src = p.src
 )
 
 select * from hops

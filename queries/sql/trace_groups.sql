@@ -15,7 +15,11 @@ edges_of as (
         e.parameter_group, t.node,
         sum(e.paths) as edges, sum(e.gradient_l1) as weighted_edges
     from edges_into as e
-    asof join vertex_tensors($sample) as t on e.vertex >= t.first_vertex
+    join tensor_blocks() as t
+        on t.sample = $sample
+        and t.block = activation_block(e.vertex)
+        and e.vertex >= t.first_vertex
+        and e.vertex < t.behind
     group by all
 )
 

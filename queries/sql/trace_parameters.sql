@@ -1,7 +1,7 @@
 -- The paths of all parameters of a sample at once, from the traced edges alone:
 -- how many edges of each parameter's paths every operator computes.
 -- grain:  one row per (parameter, node)
--- reads:  best_edges, graphs, samples, tensors
+-- reads:  best_edges, vertices, graphs, samples, tensors
 -- param:  $sample bigint = 0  which sample
 -- param:  $method varchar = 'greedy'  a method of one path
 -- unit:   edges; paths that die before the loss are left out
@@ -12,19 +12,24 @@ with recursive recorded as (
     where s.sample = $sample
 ),
 
+carrying as materialized (
+    select * from carrying_edges($sample, $method)
+),
+
 starts as materialized (
-    select
-        src_tensor as parameter, dst as vertex, dst_tensor,
-        count(*)::double as paths
-    from traced_edges($sample, $method)
-    where src < n_parameters()
+    select t.tensor as parameter, e.dst as vertex, count(*)::double as paths
+    from carrying as e
+    join tensor_blocks() as t
+        on t.sample = $sample
+        and t.block = vertex_block(e.src)
+        and e.src >= t.first_vertex
+        and e.src < t.behind
+    where e.src < n_parameters()
     group by all
 ),
 
 onward as materialized (
-    select src, dst, dst_tensor
-    from traced_edges($sample, $method)
-    where src >= n_parameters()
+    select src, dst from carrying where src >= n_parameters()
 ),
 
 alive as (
@@ -36,18 +41,18 @@ alive as (
 ),
 
 mass as (
-    select s.parameter, s.vertex, s.dst_tensor, s.paths
+    select s.parameter, s.vertex, s.paths
     from starts as s
     join alive as a on a.vertex = s.vertex
     union all
-    select m.parameter, t.dst as vertex, t.dst_tensor, sum(m.paths) as paths
+    select m.parameter, t.dst as vertex, sum(m.paths) as paths
     from mass as m
     join onward as t on t.src = m.vertex
-    group by m.parameter, t.dst, t.dst_tensor
+    group by m.parameter, t.dst
 ),
 
 edges_into as (
-    select parameter, dst_tensor, sum(paths) as edges
+    select parameter, vertex, sum(paths) as edges
     from mass
     group by all
 ),
@@ -57,7 +62,11 @@ edges_of as (
     from edges_into as e
     join recorded as r on true
     join tensors as p on p.graph = r.graph and p.tensor = e.parameter
-    join tensors as o on o.graph = r.graph and o.tensor = e.dst_tensor
+    join tensor_blocks() as o
+        on o.sample = $sample
+        and o.block = activation_block(e.vertex)
+        and e.vertex >= o.first_vertex
+        and e.vertex < o.behind
     group by all
 )
 

@@ -24,7 +24,7 @@ def _checks_of(file: SqlFile, dtype: str) -> Iterator[RowCheck]:
     listed = file.names("tables")
     for table in GRAIN if listed == ("all",) else listed or ("",):
         grain = list(GRAIN.get(table, ()))
-        known = {"tolerance": _TOLERANCE[dtype], "table": table, "grain": grain}
+        known = {"tolerance": _TOLERANCE[dtype], "table": f"stored.{table}", "grain": grain}
         known["never_null"] = [column for column in grain if column not in NULL_KEYS]
         known |= {"noise": NOISE[dtype], "tiny": TINY[dtype], "cancelling": list(CANCELLING)}
         name = file.answers.replace("{table}", table).replace("{grain}", ", ".join(grain))

@@ -53,7 +53,7 @@ def _graph_tables() -> dict[str, list[dict[str, object]]]:
 def _shard_tables(samples: range, draw: np.random.Generator) -> dict[str, pa.Table]:
     def table(name: str, per_sample: int, **columns: object) -> pa.Table:
         n = per_sample * len(samples)
-        key = {"method": ["greedy"] * n, "sample": np.repeat(samples, per_sample), "graph": np.zeros(n)}
+        key = {"method": ["greedy"] * n, "sample": np.repeat(samples, per_sample)}
         values = {k: np.tile(v, len(samples)) if len(v) < n else v for k, v in columns.items()}  # type: ignore[arg-type,call-overload]
         return pa.table({k: pa.array(v) for k, v in (key | values).items()}).cast(table_schema(name, "float32"))
 

@@ -169,7 +169,7 @@ def test_numba_stays_in_its_rooms() -> None:
 
 def test_the_schema_knows_pyarrow_only() -> None:
     names = {name.partition(".")[0] for name, _ in imports(ROOT / "queries" / "schema.py")}
-    assert names == {"__future__", "pyarrow", "typing"}
+    assert names == {"__future__", "collections", "pyarrow", "typing"}
 
 
 def test_the_walker_is_a_pure_module_over_arrays() -> None:

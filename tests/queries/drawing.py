@@ -221,7 +221,8 @@ def _graph_rows(graphs: list[DrawnGraph]) -> dict[str, Rows]:
     return rows
 
 
-def _edge_row(sample: DrawnSample, edge: Edge) -> dict[str, Any]:
+def _edge_row(sample: DrawnSample, edge: Edge, dtype: str) -> dict[str, Any]:
+    derivative, gradient = np.array([edge.d, sample.gradient[edge.dst]], dtype)
     return {
         "src": edge.src,
         "dst": edge.dst,
@@ -229,7 +230,7 @@ def _edge_row(sample: DrawnSample, edge: Edge) -> dict[str, Any]:
         "dst_tensor": sample.graph.owner[edge.dst],
         "slot": edge.slot,
         "derivative": edge.d,
-        "contribution": sample.contribution(edge),
+        "contribution": derivative * gradient,  # as it is derived from what a store of this dtype holds
     }
 
 
@@ -291,7 +292,9 @@ def _path_rows(s: DrawnSample, key: dict[str, Any], factor: Factor | None) -> di
     return rows
 
 
-def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: bool, methods: Methods) -> dict[str, Rows]:
+def _sample_rows(
+    s: DrawnSample, keep: int, detail: str, dtype: str, parameter_vertices: bool, methods: Methods
+) -> dict[str, Rows]:
     rows: dict[str, Rows] = {table: [] for table in SHARD_TABLES}
     ok = s.status == "ok"
     rows["samples"].append(
@@ -321,10 +324,12 @@ def _sample_rows(s: DrawnSample, keep: int, detail: str, parameter_vertices: boo
         for method, factor in methods.items():
             for rank, (edge, size) in enumerate(s.ranked(v, factor)[:keep], start=1):
                 score = math.log2(size) if factor is not None and size > 0 else None
-                row = {**_edge_row(s, edge), "rank": rank, "score": score}
+                row = {**_edge_row(s, edge, dtype), "rank": rank, "score": score}
                 rows["best_edges"].append({"method": method, **key, **row})
     if detail == "all":
-        rows["edges"] = [{**key, **_edge_row(s, e)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))]
+        rows["edges"] = [
+            {**key, **_edge_row(s, e, dtype)} for e in sorted(s.edges, key=lambda e: (e.src, e.dst, e.slot))
+        ]
     for t, first in s.graph.firsts.items():
         tensor = s.graph.tensors[t]
         gradients = [abs(s.gradient[v]) for v in range(first, first + tensor.size)]
@@ -344,6 +349,7 @@ def _place(value: Any) -> Any:
 
 
 def _write(store: Path, path: str, table: str, rows: Rows, dtype: str) -> StoredFile:
+    """Rows may have derived columns too, which are left out."""
     rows = sorted(rows, key=lambda row: tuple(_place(row[column]) for column in GRAIN[table]))
     file = store / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -390,7 +396,9 @@ def write_store(
         part = samples[first : first + shard_size]
         files = {}
         for table in SHARD_TABLES:
-            rows = [row for s in part for row in _sample_rows(s, keep, detail, parameter_vertices, methods)[table]]
+            rows = [
+                row for s in part for row in _sample_rows(s, keep, detail, dtype, parameter_vertices, methods)[table]
+            ]
             if rows:
                 files[table] = [_write(store, f"{table}/shard={shard:05d}/part-0.parquet", table, rows, dtype)]
         manifest.shards.append(Shard(shard, first, len(part), files))

@@ -1,10 +1,18 @@
 -- best_edges: ranks run from 1 and the score does not grow with them
--- reads:  best_edges
+-- reads:  best_edges, vertices
 -- unit:   pairs of edges, and vertices
-with grown as (
+with choices as materialized (
+    select *
+    from scored_edges()
+    semi join (
+        select method, sample, src from stored.best_edges where rank = 2
+    ) using (method, sample, src)
+),
+
+grown as (
     select a.src
-    from best_edges as a
-    join best_edges as b using (method, sample, src)
+    from choices as a
+    join choices as b using (method, sample, src)
     where b.rank = a.rank + 1
         and (
             (a.score is null and b.score is not null)
@@ -18,7 +26,7 @@ with grown as (
 
 unranked as (
     select method, sample, src
-    from best_edges
+    from stored.best_edges
     group by method, sample, src
     having min(rank) <> 1 or max(rank) <> count(*)
 ),

@@ -1,5 +1,5 @@
 -- best_edges: rank 1 is the best of all edges, where contributions decide
--- reads:  best_edges, edges, tensors, nodes
+-- reads:  best_edges, vertices, edges, samples, tensors, nodes
 -- needs:  all
 -- unit:   edges that are better, and best edges that are none; ties go to the
 --         smallest (operator, slot, target)
@@ -16,7 +16,7 @@ candidates as (
         m.method, e.*, n."order",
         coalesce(abs(score(m.method, e.contribution, null)), 0) as size
     from edges as e
-    cross join (select distinct method from best_edges) as m
+    cross join (select distinct method from stored.best_edges) as m
     join tensors as t on t.graph = e.graph and t.tensor = e.dst_tensor
     join nodes as n on n.graph = t.graph and n.node = t.node
     where ranks_by_contribution(m.method)

@@ -1,5 +1,5 @@
 -- edges: the contributions of every vertex sum to its gradient
--- reads:  edges, vertices, graphs, tensors, nodes
+-- reads:  edges, vertices, samples, graphs, tensors, nodes
 -- needs:  all
 -- param:  $tolerance double  of the sum of |contributions|
 -- param:  $noise double  of the derivatives of $cancelling operators
@@ -27,7 +27,7 @@ noises as (
     select e.sample, e.src as vertex, sum(abs(v.gradient::double)) as size
     from edges as e
     join cancelling as c on c.graph = e.graph and c.dst_tensor = e.dst_tensor
-    join vertices as v on v.sample = e.sample and v.vertex = e.dst
+    join stored.vertices as v on v.sample = e.sample and v.vertex = e.dst
     group by all
 ),
 
@@ -40,8 +40,9 @@ broken as (
                     + $noise * coalesce(z.size, 0)
                     + coalesce(s.tiny, 0)
         ) as broken
-    from vertices as v
-    join graphs as g on g.graph = v.graph
+    from stored.vertices as v
+    join stored.samples as m on m.sample = v.sample
+    join graphs as g on g.graph = m.graph
     left join sums as s on s.sample = v.sample and s.vertex = v.vertex
     left join noises as z on z.sample = v.sample and z.vertex = v.vertex
     where v.vertex <> g.loss_vertex

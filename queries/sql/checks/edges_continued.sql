@@ -1,12 +1,12 @@
 -- best_edges: no edge leads to a better product over a path than rank 1
--- reads:  edges, best_edges, vertices, graphs
+-- reads:  edges, best_edges, vertices, samples, graphs
 -- needs:  all
 -- param:  $tolerance double  of 1 + |score|
 -- unit:   edges
 with candidates as (
     select m.method, e.*
     from edges as e
-    cross join (select distinct method from best_edges) as m
+    cross join (select distinct method from stored.best_edges) as m
 ),
 
 continued as (
@@ -21,7 +21,7 @@ broken as (
             )
         ) as broken
     from continued as e
-    left join best_edges as b
+    left join stored.best_edges as b
         on b.method = e.method
         and b.sample = e.sample
         and b.src = e.src

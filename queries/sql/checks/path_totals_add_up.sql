@@ -4,7 +4,7 @@
 -- unit:   rows of path_totals, and those that are missing
 with wrong as (
     select t.sample
-    from path_totals as t
+    from stored.path_totals as t
     left join parameter_groups as g using (parameter_group)
     where t.parameters <> t.traced + t.dead + t.absent
         or t.parameters is distinct from g.size
@@ -14,7 +14,7 @@ missing as (
     select s.sample
     from samples as s
     cross join parameter_groups as g
-    anti join path_totals as t
+    anti join stored.path_totals as t
         on t.sample = s.sample and t.parameter_group = g.parameter_group
     where s.status = 'ok'
 ),

@@ -45,7 +45,7 @@ totals as (
         sum(dead)::double as dead,
         sum(absent)::double as absent,
         sum(traced_gradient_l1) as traced_gradient_l1
-    from path_totals
+    from stored.path_totals
     where method = in_method and (in_sample is null or sample = in_sample)
     group by all
 ),
@@ -56,8 +56,9 @@ component_edges as (
         case when in_by_group then e.parameter_group end as parameter_group,
         o.component,
         sum(e.edges) as edges, sum(e.weighted_edges) as weighted_edges
-    from path_edges as e
-    join operators as o on o.place = e.graph::bigint * 4294967296 + e.node
+    from stored.path_edges as e
+    join stored.samples as s on s.sample = e.sample
+    join operators as o on o.place = s.graph::bigint * 4294967296 + e.node
     where e.method = in_method
         and (in_sample is null or e.sample = in_sample)
     group by all
@@ -69,7 +70,7 @@ component_paths as (
         case when in_by_group then parameter_group end as parameter_group,
         component,
         sum(paths) as paths, sum(weighted_paths) as weighted_paths
-    from path_counts
+    from stored.path_counts
     where method = in_method
         and in_column = 'component'
         and (in_sample is null or sample = in_sample)

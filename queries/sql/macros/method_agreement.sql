@@ -9,7 +9,7 @@
 create macro method_agreement() as table
 with shares as (
     select m.method, i.sample, i.parameter_group, i.component, i.edge_share
-    from (select distinct method from path_totals) as m
+    from (select distinct method from stored.path_totals) as m
     cross join sample_importance(m.method) as i
 ),
 

@@ -1,7 +1,7 @@
 -- The edges that paths of a sample take: the best one of every vertex, if it
 -- carries anything.
 -- grain:  one row per src
--- reads:  best_edges
+-- reads:  best_edges, vertices, samples, tensors
 -- param:  in_sample bigint  sample
 -- param:  in_method varchar  method of one path
 create macro traced_edges(in_sample, in_method) as table

@@ -178,7 +178,7 @@ EDGES = "best_edges/shard=00000/part-0.parquet"
         (_edit(lambda values: values.update(format_version=0)), "has format version 0; this gradtrace reads version 3"),
         (
             _edit(lambda values: values.update(format_version=2)),
-            "has format version 2; this gradtrace reads version 3. Dump it again",
+            "has format version 2; this gradtrace reads version 3. `gradtrace upgrade",
         ),
         (_shorten(EDGES), f"{EDGES} has "),
         (_shorten("nodes.parquet"), "nodes.parquet has "),

@@ -11,14 +11,15 @@ import duckdb
 import pytest
 
 from gradtrace.queries import Store
-from gradtrace.queries.database.headers import CHECKS, MACROS, QUERIES, SqlFile, read_file, sql_files
+from gradtrace.queries.database.connection import sql_type
+from gradtrace.queries.database.headers import CHECKS, MACROS, QUERIES, VIEWS, SqlFile, read_file, sql_files
 from gradtrace.queries.database.library import grain
 from gradtrace.queries.methods import METHODS
-from gradtrace.queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES
+from gradtrace.queries.schema import COLUMNS, GRAIN, GRAPH_TABLES, SHARD_TABLES, tables_of_view, view_schema
 
 QUERIES_FOLDER = Path(__file__).parents[3] / "queries"
 TABLES = {*GRAPH_TABLES, *SHARD_TABLES}
-KINDS = (QUERIES, MACROS, CHECKS)
+KINDS = (QUERIES, MACROS, VIEWS, CHECKS)
 FILES = {(kind, name): file for kind in KINDS for name, file in sql_files(kind).items()}
 IDS = [f"{kind}/{name}" for kind, name in FILES]
 PYTHON = sorted(QUERIES_FOLDER.rglob("*.py"))
@@ -38,7 +39,9 @@ def body(file: SqlFile) -> str:
 
 def tables_read(file: SqlFile) -> set[str]:
     """The tables that a statement names, or that the macros which it calls read."""
-    named = TABLES & set(re.findall(r"(?:from|join)\s+(\w+)(?!\w*\()", body(file)))
+    named = TABLES & set(re.findall(r"(?:from|join)\s+stored\.(\w+)", body(file)))
+    views = TABLES & set(re.findall(r"(?:from|join)\s+(\w+)(?!\w*\()", body(file)))
+    named = named.union(*map(tables_of_view, views))
     called = sql_files(MACROS).keys() & set(re.findall(r"(\w+)\(", body(file))) - {file.name}
     return named.union(*(tables_read(sql_files(MACROS)[name]) for name in called))
 
@@ -50,8 +53,9 @@ def ctes(file: SqlFile) -> list[str]:
 def test_every_file_is_of_a_kind() -> None:
     found = {path.relative_to(QUERIES_FOLDER / "sql").with_suffix("") for path in QUERIES_FOLDER.rglob("*.sql")}
     assert found == {Path(name) if kind == QUERIES else Path(kind, name) for kind, name in FILES}
-    assert all(len(sql_files(kind)) >= 15 for kind in KINDS if kind != CHECKS)
+    assert all(len(sql_files(kind)) >= 15 for kind in (QUERIES, MACROS))
     assert len(sql_files(CHECKS)) >= 10
+    assert set(sql_files(VIEWS)) == {table for table in TABLES if tables_of_view(table) != [table]}
 
 
 @of_kind(*KINDS)
@@ -125,6 +129,21 @@ def test_grain_of_macros(file: SqlFile, drawn: Store) -> None:
     assert len(rows) == len(set(rows))
 
 
+@of_kind(VIEWS)
+def test_views_are_of_tables_with_derived_columns_and_read_files_alone(file: SqlFile) -> None:
+    assert body(file).lstrip().startswith(f"create view {file.name} as")
+    assert not re.search(r"(?:from|join)\s+(?!stored\.)\w+(?!\w*\()", body(file)), "views read files alone"
+    assert any(not column.is_stored for column in COLUMNS[file.name])
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_columns_of_a_view_are_those_of_the_schema(table: str, drawn: Store) -> None:
+    found = drawn.sql(f"from {table}")
+    wanted = view_schema(table, drawn.manifest.dtype)
+    assert found.columns == wanted.names
+    assert [str(kind).lower() for kind in found.types] == [sql_type(field.type) for field in wanted]
+
+
 def statements(path: Path) -> Iterator[tuple[int, int, str]]:
     """The strings of a file that read as SQL: first and last line, and text."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -155,6 +174,7 @@ QUOTING = {"quote", "identifier", "identifiers", "listed", "pattern", "scan", "s
 # ... and these, which hold SQL or names of this package's own.
 OWN = {
     "connection.py": {
+        "STORED",
         "table",
         "columns",
         "name",
@@ -166,7 +186,7 @@ OWN = {
         "i",
         "_text_of(kind)",
     },
-    "macros.py": {"name", "value", "n_parameters", "sql_of(method)"},
+    "definitions.py": {"name", "value", "n_parameters", "sql_of(method)"},
     "reader.py": {"columns", "source", "table", "where"},
     "sample_measures.py": {"OK", "given"},
     "sample_columns.py": {"column.sql"},

@@ -184,10 +184,13 @@ def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
 
 
 def test_other_versions_are_refused(drawn_path: Path) -> None:
-    edit_manifest(drawn_path, format_version=2, tool_version="0.1.0")
+    edit_manifest(drawn_path, format_version=1, tool_version="0.1.0")
     with pytest.raises(
-        StoreError, match=r"format version 2; .*reads version 3\. Dump it again with this one, or .* gradtrace 0\.1\.0"
+        StoreError, match=r"format version 1; .*reads version 3\. Dump it again with this one, or .* gradtrace 0\.1\.0"
     ):
+        open_store(drawn_path)
+    edit_manifest(drawn_path, format_version=2)
+    with pytest.raises(StoreError, match=r"format version 2; .*reads version 3\. `gradtrace upgrade .*/store` writes"):
         open_store(drawn_path)
 
 

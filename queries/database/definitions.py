@@ -1,4 +1,4 @@
-"""The macros a store offers in SQL: the files of `queries/sql/macros`, and the constants of the store."""
+"""The macros and views a store offers in SQL: files of `queries/sql`, and the constants of the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from graphlib import TopologicalSorter
 
 from ..methods import METHODS, Method
-from .headers import MACROS, SqlFile, sql_files
+from .headers import MACROS, VIEWS, sql_files
 from .quoting import quote
 
 # What `case in_method ... end` holds in the files, by the name of its placeholder.
@@ -17,6 +17,7 @@ _OF_METHOD: dict[str, Callable[[Method], str]] = {
     "weight": lambda method: method.weight or "null",
     "by_contribution": lambda method: "false" if method.logarithms else "true",
 }
+_NAMED = re.compile(r"\w+(?=\()|(?<=from |join )\w+")  # what a statement calls, and what it reads
 
 
 def _cases(sql_of: Callable[[Method], str]) -> str:
@@ -27,12 +28,6 @@ def _filled(statement: str) -> str:
     for placeholder, sql_of in _OF_METHOD.items():
         statement = statement.replace("{" + placeholder + "}", _cases(sql_of))
     return statement
-
-
-def _in_order(files: dict[str, SqlFile]) -> list[SqlFile]:
-    # DuckDB looks up what a macro calls when it is created.
-    calls = {name: files.keys() & set(re.findall(r"(\w+)\(", file.sql)) - {name} for name, file in files.items()}
-    return [files[name] for name in TopologicalSorter(calls).static_order()]
 
 
 def constants(detail: str, first_method: str, n_parameters: int) -> list[str]:
@@ -49,10 +44,8 @@ def constants(detail: str, first_method: str, n_parameters: int) -> list[str]:
     return [f"create macro {name}() as {value}" for name, value in values.items()]
 
 
-def macros(*, of_tables: bool) -> list[str]:
-    """The `create macro` statements of the files: those that read tables, or are made of such, or the others."""
-    return [_filled(file.sql) for file in _in_order(sql_files(MACROS)) if _is_of_tables(file) == of_tables]
-
-
-def _is_of_tables(file: SqlFile) -> bool:
-    return "grain" in file.fields or "reads" in file.fields
+def definitions() -> list[str]:
+    """The `create` statements of the files, each behind those of what it calls and reads, which DuckDB looks up."""
+    files = sql_files(MACROS) | sql_files(VIEWS)
+    needs = {name: files.keys() & set(_NAMED.findall(file.sql)) - {name} for name, file in files.items()}
+    return [_filled(files[name].sql) for name in TopologicalSorter(needs).static_order()]
