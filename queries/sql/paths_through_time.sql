@@ -1,7 +1,7 @@
 -- Along which components the paths run from one time step to another: along an
 -- LSTM's memory cell, or from its hidden state into the gates.
 -- grain:  one row per (sample, from_component, to_component)
--- reads:  path_links, nodes
+-- reads:  path_links, samples, nodes
 -- param:  $sample bigint = 0  which sample
 -- param:  $method varchar = 'greedy'  which paths
 -- unit:   edges between two steps, of the paths of all parameters; shares sum

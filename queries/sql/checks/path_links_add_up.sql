@@ -1,6 +1,6 @@
 -- path_links: with the edges that enter the graph at an operator they are its
 -- path_edges
--- reads:  path_edges, path_links, entries, tensors, nodes
+-- reads:  path_edges, path_links, entries, samples, tensors, nodes
 -- param:  $tolerance double  of the edges of the operator
 -- param:  $tiny double  of weights, below which the store's dtype loses digits
 -- unit:   operators of a parameter group

@@ -1,6 +1,6 @@
 -- path_spans: by the token they lead from they are the entries, and together
 -- the traced paths
--- reads:  path_spans, path_totals, entries, tensors, nodes
+-- reads:  path_spans, path_totals, entries, samples, tensors, nodes
 -- param:  $tolerance double  of the paths
 -- param:  $tiny double  of weights, below which the store's dtype loses digits
 -- unit:   tokens of a parameter group, and parameter groups
