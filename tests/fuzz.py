@@ -1,7 +1,8 @@
 """A fuzzer: random modules, traced, against the oracle's scalars. `python -m tests.fuzz --seconds 600 --seed 1`.
 
 Each module is exported once and recorded with several weights, half of them on a grid where kinks, ties and zeros are
-many. Compared are the loss, every gradient, every edge with its derivative, and the greedy, product and soft traces.
+many. Compared are the loss, every gradient, every edge with its derivative, the greedy, product and soft traces, and
+what a second sample that follows the plan of the first finds.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 
 from . import oracle
+from .exporters.paths.counted_checks import assert_counted_is_plain
 from .exporters.paths.enumerated import Enumerated
 from .exporters.paths.method_checks import check_best_edges, check_soft_traces, partitions
+from .exporters.tape.replays import afresh, check_equal
 from .exporters.taped import all_edges
 from .fuzz_steps import STEPS, N, Rows, total_of, undecided
 from .oracle import Scalar, ScalarGraph, value
@@ -145,6 +148,16 @@ def check_greedy(recording: Recording, graph: Enumerated) -> None:
         assert found == wanted, (vertex, found, wanted)
 
 
+def check_replay(traced: TorchModel) -> None:
+    """A sample that follows another one's plan, and its sweep that counts parameters, against the plain ones."""
+    inputs = {"one": torch.full((1, 1), 2, dtype=torch.int64)}
+    (recorder,) = traced._recorders
+    assert sum(map(len, recorder._plans._plans.values())) == 1
+    replayed = recorder.record(inputs)
+    assert_counted_is_plain(replayed, recorder.record(inputs, parameter_gradients=False))
+    check_equal(replayed, afresh(recorder, inputs, 0))
+
+
 def fuzz(seconds: float, seed: int, most: int = sys.maxsize) -> Found:
     """Random modules until the time is over; writes out what fails."""
     found, end = Found(), time.monotonic() + seconds
@@ -178,6 +191,7 @@ def _fuzz_module(program: Program, generator: random.Random, found: Found) -> No
                 traced.load({f"p{p}": torch.from_numpy(w) for p, w in enumerate(weights)}, "the fuzzer")
             recording = traced.record({"one": torch.ones(1, 1, dtype=torch.int64)})
             check(recording, graph)
+            check_replay(traced)
         except Exception:
             found.failures += 1
             numbers = [w.tolist() for w in weights]

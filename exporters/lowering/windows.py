@@ -98,7 +98,7 @@ def _counts(frame: Frame, x: Value, kernel_shape: list[int], padding: float) -> 
     whole = padded(scratch, declared, frame.behind, 0.0)
     cut = windows(scratch, whole, kernel_shape, frame.strides, frame.dilations)
     assert cut.data.dim() == n + 3
-    return cut.data.sum(-1)
+    return scratch.decide_tensor(lambda elements: elements.sum(-1), cut)
 
 
 @composite("GlobalMaxPool")

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
 
 from gradtrace.exporters.models import SampleError
-from gradtrace.exporters.recording.fingerprint import fingerprint
-from gradtrace.exporters.recording.recorder import Recorder, Recording
+from gradtrace.exporters.recording.recorder import Recorder
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.exporters.tape.plan import Plan
 from gradtrace.pipeline.corpora.corpora import load_corpus
 from gradtrace.pipeline.corpora.vocabulary import build_vocabularies
 from gradtrace.pipeline.zoo import family, family_names, make_hyperparameters
+
+from .replays import afresh, check_equal
 
 CORPORA = {"language modelling": "agreement", "translation": "translation", "classification": "opinions"}
 
@@ -45,31 +46,6 @@ def replayed(recorder: Recorder, monkeypatch: pytest.MonkeyPatch, *inputs: dict[
         found.append(False)
         check_equal(recorder.record(sample, 3), afresh(recorder, sample))
     return found
-
-
-def afresh(recorder: Recorder, sample: dict[str, Tensor], n_tokens: int = 3) -> Recording:
-    """The recording without plans."""
-    kept, recorder._plans._plans = recorder._plans._plans, type(recorder._plans._plans)()
-    try:
-        return recorder.record(sample, n_tokens)
-    finally:
-        recorder._plans._plans = kept
-
-
-def check_equal(found: Recording, wanted: Recording) -> None:
-    """Every number and every vertex alike."""
-    assert fingerprint(found.tape) == fingerprint(wanted.tape)
-    assert found.loss == wanted.loss
-    assert found.gradients.tobytes() == wanted.gradients.tobytes()
-    assert found.values.tobytes() == wanted.values.tobytes()
-    assert len(found.tape.calls) == len(wanted.tape.calls)
-    for mine, others in zip(found.tape.calls, wanted.tape.calls, strict=True):
-        for x, y in zip([*mine.inputs, mine.output], [*others.inputs, others.output], strict=True):
-            assert (x is None) == (y is None)
-            if x is not None and y is not None:
-                assert x.data.detach().numpy().tobytes() == y.data.detach().numpy().tobytes()
-                assert (x.vertices is None) == (y.vertices is None)
-                assert x.vertices is None or torch.equal(x.vertices, y.vertices)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", family_names())
