@@ -6,6 +6,7 @@ method they are expectations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...queries.methods import find_method
-from ...queries.walk.path_counts import Entering, Links, PathCounts, Places, Spans, count_all
+from ...queries.walk.path_counts import Entering, PathCounts, Places, count_all
 from ...queries.walk.visits import reached, visit, visited
 from ...queries.walk.walker import Entries
 from ..paths.best_table import BestEdges
@@ -22,7 +23,7 @@ from ..paths.path_sums import Spread
 from ..paths.soft import SoftTraces, soft_traces
 from ..recording.parameter_groups import Partition
 from ..recording.recorder import Recording
-from .rows import Names, OrNone, Rows
+from .rows import Column, Names, OrNone, Rows
 from .tables import GraphIndex
 
 Floats = NDArray[np.float64]
@@ -181,8 +182,7 @@ class _Tables:
         return {
             "entries": self._entries(counts.entries),
             "path_edges": self._edges(*counts.edges),
-            "path_links": self._links(counts.links),
-            "path_spans": self._spans(counts.spans),
+            **link_and_span_rows(counts, self._names, self._keys),
             "path_counts": self._counts(*counts.paths),
             "path_totals": self._totals(ends),
         }
@@ -199,15 +199,6 @@ class _Tables:
         at = g, node = np.nonzero(edges)
         return self._rows(g, node=node.astype(np.int32), edges=edges[at], weighted_edges=weighted[at])
 
-    def _links(self, links: Links) -> Rows:
-        at = g, link = np.nonzero(links.edges)
-        ends = {"from_node": links.from_node[link], "to_node": links.to_node[link]}
-        return self._rows(g, **ends, edges=links.edges[at], weighted_edges=links.weighted_edges[at])
-
-    def _spans(self, spans: Spans) -> Rows:
-        steps = {"entry_step": OrNone(spans.entry_step), "end_step": OrNone(spans.end_step)}
-        return self._rows(spans.group, **steps, paths=spans.paths, weighted_paths=spans.weighted_paths)
-
     def _counts(self, paths: Floats, weighted: Floats) -> Rows:
         at = g, component = np.nonzero(paths)
         names = Names(self._groups.components.names, component)
@@ -223,3 +214,25 @@ class _Tables:
             absent=sizes - ends.present,
             traced_gradient_l1=ends.traced_weight,
         )
+
+
+def link_and_span_rows(counts: PathCounts, groups: Sequence[str], keys: Mapping[str, int | str]) -> dict[str, Rows]:
+    """`path_links` and `path_spans`. groups: their names     keys: the columns of method and sample"""
+    links, spans = counts.links, counts.spans
+    at = g, link = np.nonzero(links.edges)
+    of_links: dict[str, Column] = {
+        "from_node": links.from_node[link],
+        "to_node": links.to_node[link],
+        "edges": links.edges[at],
+        "weighted_edges": links.weighted_edges[at],
+    }
+    of_spans: dict[str, Column] = {
+        "entry_step": OrNone(spans.entry_step),
+        "end_step": OrNone(spans.end_step),
+        "paths": spans.paths,
+        "weighted_paths": spans.weighted_paths,
+    }
+    return {
+        "path_links": Rows(len(g), {**keys, "parameter_group": Names(groups, g), **of_links}),
+        "path_spans": Rows(len(spans.group), {**keys, "parameter_group": Names(groups, spans.group), **of_spans}),
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 
 from ...queries.errors import StoreError, first_line
 from ...queries.manifest import MODEL, Manifest, Shard, read_format_2
+from ...queries.methods import find_method
 from ...queries.schema import SHARD_TABLES, table_schema
 from ..operators.registry import facts_of
+from .rows import Names, Rows
 from .shard import ROW_GROUP, WHOLE_SAMPLE, ShardWriter
+from .upgraded_paths import OldGraph, links_and_spans, old_graphs
 from .writer import StoreWriter
 
 Floats = NDArray[Any]
@@ -44,6 +47,7 @@ def upgrade(store: Path, out: Path, on_shard: Callable[[int], None] = lambda _: 
         return False
     if out.resolve().is_relative_to(store.resolve()):
         raise StoreError(f"{out} lies in {store}, which is not changed. Choose another folder for --out.")
+    _refuse_all_paths(store, old)
     wanted = Manifest(old.tool_version, old.model, old.samples, old.settings)
     with StoreWriter(out, wanted) as writer:
         if not writer.manifest.model_files:
@@ -51,11 +55,23 @@ def upgrade(store: Path, out: Path, on_shard: Callable[[int], None] = lambda _: 
         for table in old.graph_files:
             writer.write_graph_table(table, _graph_rows(store, old, table))
         (n_graphs,) = (file.rows for name, file in old.graph_files.items() if name == "graphs")
+        graphs = {table: _graph_rows(store, old, table) for table in ("graphs", "nodes", "tensors", "parameter_groups")}
+        counting = _Counting(old_graphs(graphs), graphs["parameter_groups"]["parameter_group"].to_pylist())
         for shard in old.shards[len(writer.manifest.shards) :]:
-            writer.enter(_upgraded(store, out, old, shard), range(n_graphs))
+            writer.enter(_upgraded(store, out, old, shard, counting), range(n_graphs))
             on_shard(shard.shard + 1)
         writer.finish()
     return True
+
+
+def _refuse_all_paths(store: Path, old: Manifest) -> None:
+    """Refuse a method over all paths: what links its paths have does not follow from the edges that are stored."""
+    of_all = [name for name in old.settings["methods"] if find_method(name).all_paths]
+    if of_all:
+        raise StoreError(
+            f"{store} was dumped with the method {of_all[0]}, whose path_links and path_spans do not follow from what "
+            "format 2 holds. Dump it again."
+        )
 
 
 def _copied_model(store: Path, out: Path) -> list[Path]:
@@ -94,11 +110,26 @@ def _stored(store: Path, rows: pa.Table, schema: pa.Schema, path: str) -> pa.Tab
         ) from error
 
 
-def _upgraded(store: Path, out: Path, old: Manifest, shard: Shard) -> Shard:
+class _Counting(NamedTuple):
+    """What paths are counted by: the graphs, and the names of the parameter groups."""
+
+    graphs: dict[int, OldGraph]
+    groups: list[str]
+
+
+def _upgraded(store: Path, out: Path, old: Manifest, shard: Shard, counting: _Counting) -> Shard:
     """The files of one shard under their temporary names."""
     is_study = old.settings["detail"] == "study"
     writer = ShardWriter(out, shard.shard, old.dtype, WHOLE_SAMPLE if is_study else ROW_GROUP)
     try:
+        for rows in _labels(store, shard):
+            writer.write("labels", rows)
+        best = dict(_by_sample(store, shard, "best_edges"))
+        for sample, entries in _by_sample(store, shard, "entries"):
+            edges = best[sample].filter(pc.equal(best[sample]["rank"], 1))
+            for of_method in links_and_spans(*counting, entries, edges):
+                for table, counted in of_method.items():
+                    writer.write(table, counted)
         for table in SHARD_TABLES:
             schema = table_schema(table, old.dtype)
             if table == "vertices" and is_study:
@@ -113,6 +144,17 @@ def _upgraded(store: Path, out: Path, old: Manifest, shard: Shard) -> Shard:
         writer.discard()
         raise
     return Shard(shard.shard, shard.first, shard.count, files)
+
+
+def _labels(store: Path, shard: Shard) -> Iterator[Rows]:
+    """Those of samples, which had a column for them."""
+    for _, sample in _by_sample(store, shard, "samples"):
+        for row in sample.to_pylist():
+            labels = dict(row["labels"] or [])
+            values = np.array([labels[name] for name in sorted(labels)], dtype=object)
+            names = Names(sorted(labels), np.arange(len(labels)))
+            if labels:
+                yield Rows(len(labels), {"sample": row["sample"], "label": names, "value": values})
 
 
 def _vertices_of_study(store: Path, old: Manifest, shard: Shard) -> Iterator[pa.Table]:

@@ -1,7 +1,8 @@
 """Stores that gradtrace 0.1.0 wrote, in format 2, written again in this format: every number is the same.
 
-tests/fixtures/format_2.tar.xz holds three of them, of a small RNN and two sentences: `study` (greedy), `soft` (detail
-study, greedy and soft) and `all` (greedy and product). Their model.onnx is a placeholder.
+tests/fixtures/format_2.tar.xz holds four of them, of a small RNN and two sentences: `study` (greedy), `statistics` (the
+same with --statistics), `soft` (detail study, greedy and soft) and `all` (greedy and product). Their model.onnx is a
+placeholder.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import pytest
 from gradtrace.exporters.store import upgrade as upgrades
 from gradtrace.exporters.store.upgrade import find_gradients, upgrade
 from gradtrace.queries import open_store
+from gradtrace.queries.errors import StoreError
 from gradtrace.queries.manifest import MANIFEST, MODEL, read_manifest
 from gradtrace.queries.schema import GRAIN, GRAPH_TABLES, SHARD_TABLES
 
 from ..studies import assert_one_line_error, fingerprints, gradtrace
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "format_2.tar.xz"
-STORES = ("study", "soft", "all")
+STORES = ("study", "statistics", "all")
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +76,18 @@ def test_every_number_is_the_same(kept: Path, tmp_path: Path, name: str) -> None
         assert [check.name for check in store.verify() if not check.ok] == []
         assert store.manifest.complete
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
-            if not has_rows(kept / name, table) or (name == "soft" and table == "vertices"):
+            if not has_rows(kept / name, table) or (name == "statistics" and table == "vertices"):
                 continue
             wanted = old_rows(kept / name, table)
             found = store.rows(f"select * from {table} order by {', '.join(GRAIN[table])}")
             assert found.num_rows == wanted.num_rows > 0, table
-            for column in set(wanted.column_names) - {"score"}:  # null in the files where it is the contribution
+            # a score is null in the files where it is the contribution, and labels are a table of their own
+            for column in set(wanted.column_names) - {"score", "labels"}:
                 assert found[column].to_pylist() == wanted[column].to_pylist(), (table, column)
     assert (tmp_path / "new" / MODEL).read_bytes() == (kept / name / MODEL).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["soft", "all"])
+@pytest.mark.parametrize("name", ["statistics", "all"])
 def test_scores_are_the_same(kept: Path, tmp_path: Path, name: str) -> None:
     upgrade(kept / name, tmp_path / "new")
     rows = old_rows(kept / name, "best_edges")
@@ -95,8 +98,8 @@ def test_scores_are_the_same(kept: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_vertices_that_were_there_stay_and_targets_join_them(kept: Path, tmp_path: Path) -> None:
-    upgrade(kept / "soft", tmp_path / "new")
-    wanted = old_rows(kept / "soft", "vertices").to_pylist()
+    upgrade(kept / "statistics", tmp_path / "new")
+    wanted = old_rows(kept / "statistics", "vertices").to_pylist()
     with open_store(tmp_path / "new") as store:
         found = {(row["sample"], row["vertex"]): row for row in store.rows("select * from vertices").to_pylist()}
     assert len(found) > len(wanted) > 0
@@ -104,6 +107,37 @@ def test_vertices_that_were_there_stay_and_targets_join_them(kept: Path, tmp_pat
         assert found[row["sample"], row["vertex"]] == row
         del found[row["sample"], row["vertex"]]
     assert all(row["value"] is None for row in found.values())
+
+
+def test_labels_become_a_table(old: Path, tmp_path: Path) -> None:
+    (listed,) = json.loads((old / MANIFEST).read_text())["shards"][0]["files"]["samples"]
+    path = old / listed["path"]
+    rows = pq.read_table(path, partitioning=None)
+    labels = pa.array([[("number", "plural"), ("a", "b")], []], rows.schema.field("labels").type)
+    pq.write_table(rows.set_column(rows.schema.get_field_index("labels"), "labels", labels), path)
+    _edit_sizes(old, listed["path"], path.stat().st_size)
+    upgrade(old, tmp_path / "new")
+    with open_store(tmp_path / "new") as store:
+        assert store.fetch("from labels order by all") == [(0, "a", "b"), (0, "number", "plural")]
+        assert store.fetch("select sample_label(0, 'number')") == [("plural",)]
+
+
+def _edit_sizes(store: Path, listed: str, size: int) -> None:
+    """Have the manifest list a file with another size."""
+    manifest = json.loads((store / MANIFEST).read_text())
+    for shard in manifest["shards"]:
+        for files in shard["files"].values():
+            for file in files:
+                file["bytes"] = size if file["path"] == listed else file["bytes"]
+    (store / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_paths_of_soft_do_not_follow(kept: Path, tmp_path: Path) -> None:
+    before = fingerprints(kept / "soft")
+    with pytest.raises(StoreError, match="the method soft, whose path_links and path_spans do not follow"):
+        upgrade(kept / "soft", tmp_path / "new")
+    assert fingerprints(kept / "soft") == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_nodes_learn_whether_they_saturate(kept: Path, tmp_path: Path) -> None:
@@ -129,7 +163,7 @@ def test_the_command(kept: Path, old: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "wanted-format3").exists()
 
 
-@pytest.mark.parametrize(("after", "shards"), [(0, 0), (3, 0), (16, 1)])
+@pytest.mark.parametrize(("after", "shards"), [(0, 0), (3, 0), (20, 1)])
 def test_interrupted_it_goes_on(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, shards: int
 ) -> None:

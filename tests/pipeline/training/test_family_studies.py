@@ -13,7 +13,7 @@ from gradtrace.exporters.recording.parameter_groups import partition
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.exporters.store.rows import as_table
-from gradtrace.exporters.store.tables import index_graph, node_gradient_rows
+from gradtrace.exporters.store.tables import node_gradient_rows
 
 from ...exporters.paths.counted_checks import assert_counted_is_plain
 from .families import CASES, IDS, alike, trial
@@ -46,13 +46,12 @@ def test_the_same_as_the_plain_sweep(case: int) -> None:
 def test_norms_of_gradients(case: int) -> None:
     full, recording = recordings(case, torch.float64)
     _, counted = study_edges(recording, 1, partition(full).group_of)
-    index = index_graph(full, 0)
-    made = node_gradient_rows(full, index, 0), node_gradient_rows(recording, index, 0, counted.norms)
+    made = node_gradient_rows(full, 0), node_gradient_rows(recording, 0, counted.norms)
     tables = [as_table([rows]) for rows in made]
     for i, (number, tensor) in enumerate(full.vertex_tensors()):
         assert tensor.first_vertex is not None
         span = slice(tensor.first_vertex, tensor.first_vertex + tensor.size)
-        wanted: dict[str, float] = {"n": tensor.size, "tensor": number}
+        wanted: dict[str, float] = {"tensor": number}
         for name, numbers in (("value", full.values[span]), ("gradient", full.gradients[span])):
             wanted[f"{name}_l1"] = np.abs(numbers).sum()
             wanted[f"{name}_l2"] = np.sqrt((numbers**2).sum())
