@@ -49,8 +49,7 @@ class Part:
         found = values[self.operand].vertices
         assert found is not None
         found = found if self.of_output is None else found.expand(self.of_output)
-        vertices: Ints = found.reshape(-1).numpy()
-        return vertices
+        return found.reshape(-1).to(torch.int64).numpy()
 
     def last_vertex(self, values: Sequence[Value]) -> int:
         """The largest; -1 where all are constants."""

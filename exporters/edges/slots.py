@@ -138,8 +138,7 @@ class ContractionEdges(SlotEdges):
         yield from (Matrix(self, b) for b in range(self.vertex.shape[0]))
 
     def vertices(self) -> Ints:
-        found: Ints = self.vertex.reshape(-1).numpy()
-        return found
+        return self.vertex.reshape(-1).to(torch.int64).numpy()
 
     def fan_out(self) -> int:
         return self.other.shape[2]
@@ -165,8 +164,7 @@ class Matrix(NamedTuple):
     @property
     def vertex(self) -> Ints:
         """X x Y"""
-        found: Ints = self.edges.vertex[self.b].numpy()
-        return found
+        return self.edges.vertex[self.b].to(torch.int64).numpy()
 
     def targets(self) -> Ints:
         """The elements of the output that the vertices of a row lead to: X x Z."""

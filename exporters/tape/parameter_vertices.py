@@ -26,7 +26,8 @@ class ParameterVertices:
     def __init__(self, n_parameters: int, vertices: Tensor | None = None) -> None:
         """vertices: of another model of the same size, to be shared with it"""
         self.n = n_parameters
-        self.vertices = torch.arange(n_parameters) if vertices is None else vertices
+        narrow = torch.int32 if n_parameters <= torch.iinfo(torch.int32).max else torch.int64
+        self.vertices = torch.arange(n_parameters, dtype=narrow) if vertices is None else vertices
         self.facts: dict[Hashable, Any] = {}
         self._copies: dict[Hashable, Tensor] = {}
         self._storages = {_storage(self.vertices)}

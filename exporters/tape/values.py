@@ -16,7 +16,8 @@ class Value:
     """A tensor on the tape.
 
     data: its numbers
-    vertices: int64 of the same shape, the vertex each element is (-1: a constant); None when every element is constant
+    vertices: of the same shape, the vertex each element is (-1: a constant); None when every element is constant. int64,
+        but those of parameters are int32 where that is enough: a model has as many
     tensor: its number among the tape's tensors; None for constants
     token_offsets, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
     number: its place among the tape's values
