@@ -46,8 +46,8 @@ class ParameterVertices:
             return repeats(*numbers, **attributes)
         if key not in self._copies:
             made = repeats(*numbers, **attributes)
-            if made.numel() == 0 or int(made.min()) < 0:
-                return made  # some of it is padding
+            if made.numel() == 0 or int(made.min()) < 0 or int(made.max()) >= self.n:
+                return made  # some of it is padding, or activations so few that they look like an index
             self._copies[key] = made
             self._storages.add(_storage(made))
         return self._copies[key]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  its usual name
 
 from gradtrace.exporters.recording.traced_model import TorchModel
 
@@ -45,6 +46,30 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.compute(x, self.weight) ** 2).sum()
+
+
+class Cell(nn.Module):
+    """A recurrence that reads the embedding of a word beside its few units, and ties both weights of the words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(6, 3)
+        self.cell = nn.Linear(6, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = torch.zeros(1, 3, dtype=torch.float64)
+        for t in range(ids.shape[1]):
+            h = torch.tanh(self.cell(torch.cat([self.words(ids[:, t]), h], 1)))
+        return F.cross_entropy(h @ self.words.weight.T, ids[:, 0])
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 2, 3], [4, 4, 4, 4], [0, 1, 0, 5]])
+def test_words_beside_a_state(ids: list[int]) -> None:
+    torch.manual_seed(2)
+    model = TorchModel(Cell().double(), torch.float64)
+    for words in ([2, 3, 1, 0], ids):  # the second one is replayed
+        inputs = {"ids": torch.tensor([words])}
+        assert_counted_is_plain(model.record(inputs), model.record(inputs, parameter_gradients=False))
 
 
 @pytest.mark.parametrize(
