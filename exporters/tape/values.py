@@ -16,8 +16,8 @@ class Value:
     """A tensor on the tape.
 
     data: its numbers
-    vertices: of the same shape, the vertex each element is (-1: a constant); None when every element is constant. int64,
-        but those of parameters are int32 where that is enough: a model has as many
+    vertices: of the same shape, the vertex each element is (-1: a constant); None when every element is constant.
+        int64, but those of parameters, as many as the model has, are int32 where that is enough
     tensor: its number among the tape's tensors; None for constants
     token_offsets, token: where the sample's tokens lie in it: along axes, or the one token that all of it belongs to
     number: its place among the tape's values
