@@ -40,7 +40,8 @@ class ParameterVertices:
         self, name: str, repeats: Callable[..., Tensor], inputs: Sequence[Value | None], attributes: dict[str, Any]
     ) -> Tensor:
         """The vertices that a copy's outputs repeat: `repeats`, run on element numbers, unless an equal one was."""
-        numbers = [None if x is None else _numbers(x) for x in inputs]
+        of_parameters = all(x is None or x.vertices is None or x.vertices.dtype == torch.int32 for x in inputs)
+        numbers = [None if x is None else _numbers(x, torch.int32 if of_parameters else torch.int64) for x in inputs]
         key = self._key(name, numbers, attributes)
         if key is None:
             return repeats(*numbers, **attributes)
@@ -91,12 +92,12 @@ class ParameterVertices:
         return self.facts[key]
 
 
-def _numbers(value: Value) -> Tensor:
+def _numbers(value: Value, dtype: torch.dtype) -> Tensor:
     """What a copy sees in place of a value: vertices for a floating tensor, the data itself for indices and masks."""
     if value.vertices is not None:
-        return value.vertices
+        return value.vertices.to(dtype)
     if value.data.is_floating_point():
-        return torch.full(value.shape, -1, dtype=torch.int64)
+        return torch.full(value.shape, -1, dtype=dtype)
     return value.data
 
 

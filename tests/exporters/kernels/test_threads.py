@@ -40,6 +40,7 @@ def _numbers(*shape: int, dtype: str = "float32") -> NDArray[Any]:
 LEFT, RIGHT = _numbers(Z, X), _numbers(Z, Y)
 SPREADS, ENTROPY = np.log2(np.abs(_numbers(Z, X, dtype="float64")) + 2.0**-30), np.full((Z, X), 0.5)
 TARGET = np.random.default_rng(0).integers(0, 900, (900, 2))
+SLOT = (TARGET % 3).astype(np.int16)
 OPERATORS = np.arange(5) * 1000, np.full(5, 250), np.arange(5) * 300
 
 
@@ -73,7 +74,7 @@ KERNELS: dict[str, Callable[[], Any]] = {
     "norms": lambda: (CPU.norms(_numbers(5000), np.arange(0, 5000, 100), np.arange(50)),),
     "decode_keys": _decode,
     "contributions": _contributions,
-    "edge_rows": lambda: CPU.edge_rows(np.arange(900), TARGET, np.arange(901) * 2, _numbers(900), _numbers(900, 2)),
+    "edge_rows": lambda: CPU.edge_rows(np.arange(900), np.arange(900), TARGET, SLOT, _numbers(900, 2)),
     "likely_products": lambda: CPU.likely_products(LEFT, RIGHT, CPU.largest_of_rows(RIGHT), 2, 0.1),
     "insert_products": lambda: _insert(distinct=True),
     "insert_products, rows twice": lambda: _insert(distinct=False),
