@@ -211,6 +211,37 @@ class Cpu:
         in_ranges(count, n_x, n_x * n_y * n_z)
         return found
 
+    def tally_products(
+        self,
+        left: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        gradient: Floats,
+        turned: bool,
+        paths: Ints,
+        weight: Floats,
+    ) -> None:
+        n_x, _, n_y = best_z.shape
+        steps = (1, n_x) if turned else (n_y, 1)
+        found = left, right, best_z, gradient, *steps, paths, weight
+        in_ranges(products.tally_products, n_x, 2 * n_x * n_y, *found)
+
+    def product_rows(
+        self,
+        first: int,
+        target: Ints,
+        slot: NDArray[np.int16],
+        right: Floats,
+        best_z: NDArray[np.int32],
+        turned: bool,
+    ) -> tuple[Ints, Ints, NDArray[np.int16], NDArray[np.int16], Floats]:
+        n = best_z.size
+        ends, places = np.empty((2, n), np.int64), np.empty((2, n), np.int16)
+        found = ends[0], ends[1], places[0], places[1], np.empty(n, right.dtype)
+        outer = best_z.shape[2 if turned else 0]
+        in_ranges(products.product_rows, outer, 4 * n, first, turned, target, slot, right, best_z, *found)
+        return found
+
     # over all paths
 
     def spread_of_products(self, left: Floats, left_entropy: Floats, right: Floats, *found: Any) -> None:

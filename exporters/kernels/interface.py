@@ -276,6 +276,38 @@ class Kernels(Protocol):
         """
         ...
 
+    def tally_products(
+        self,
+        left: Floats,
+        right: Floats,
+        best_z: NDArray[np.int32],
+        gradient: Floats,
+        turned: bool,
+        paths: Ints,
+        weight: Floats,
+    ) -> None:
+        """Count the sources whose best product, which `best_products` found, is not 0, and their |gradients|.
+
+        gradient : X x Y, row by row, or where `turned` column by column     paths, weight : X x Z, added to
+        """
+        ...
+
+    def product_rows(
+        self,
+        first: int,
+        target: Ints,
+        slot: NDArray[np.int16],
+        right: Floats,
+        best_z: NDArray[np.int32],
+        turned: bool,
+    ) -> tuple[Ints, Ints, NDArray[np.int16], NDArray[np.int16], Floats]:
+        """What `best_products` found as the columns src, dst, rank, slot and derivative of edges sorted by source.
+
+        The sources are the vertices from `first` on, row by row, or where `turned` column by column.
+        target : Z x X, vertices     slot : Z     keep is at most Z
+        """
+        ...
+
     # over all paths, in base-2 logarithms; a spread is the logarithm of a sum and the entropy of its terms' shares
 
     def combine_at(

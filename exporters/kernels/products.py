@@ -310,3 +310,54 @@ def _tally(best_z: Any, gradient: Any, n: int, paths: Any, weight: Any, norms: A
     norms[1] += squares
     norms[2] = max(norms[2], largest)
     norms[3] += zeros
+
+
+@kernel()
+def tally_products(
+    low: int,
+    high: int,
+    left: Any,
+    right: Any,
+    best_z: Any,
+    gradient: Any,
+    step_x: int,
+    step_y: int,
+    paths: Any,
+    weight: Any,
+) -> None:
+    """See Kernels. The gradient of source (x, y) is number x * step_x + y * step_y."""
+    for x in range(low, high):
+        for y in range(right.shape[1]):
+            z = best_z[x, 0, y]
+            if left[z, x] * right[z, y] != 0:
+                paths[x, z] += 1
+                weight[x, z] += np.float64(abs(gradient[x * step_x + y * step_y]))
+
+
+@kernel()
+def product_rows(
+    low: int,
+    high: int,
+    first: int,
+    turned: bool,
+    target: Any,
+    slot: Any,
+    right: Any,
+    best_z: Any,
+    src: Any,
+    dst: Any,
+    rank: Any,
+    slots: Any,
+    derivative: Any,
+) -> None:
+    """See Kernels, of which this makes those of rows low .. high of the outer axis."""
+    keep, n_inner = best_z.shape[1], best_z.shape[0] if turned else best_z.shape[2]
+    at = low * n_inner * keep
+    for outer in range(low, high):
+        for inner in range(n_inner):
+            x, y = (inner, outer) if turned else (outer, inner)
+            for r in range(keep):
+                z = best_z[x, r, y]
+                src[at], dst[at], rank[at] = first + outer * n_inner + inner, target[z, x], r + 1
+                slots[at], derivative[at] = slot[z], right[z, y]
+                at += 1

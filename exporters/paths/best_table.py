@@ -158,11 +158,11 @@ class Table:
             best_z = self._kernels.best_products(left, right, largest, keep)
             self._kernels.insert_products(self._places, row, left, right, best_z, *keys, product.distinct)
 
-    def best(self, method: str) -> BestEdges:
-        """The finished table, which takes the place of this one."""
+    def best(self, method: str, n: int | None = None) -> BestEdges:
+        """The finished table, or its first n rows, which take the place of these here."""
         if self._suffixes is not None:
             self._kernels.rank_exactly(self._suffixes, self._places)
-        o, (rank, derivative, key) = self.order, self._places
+        o, (rank, derivative, key) = self.order, (places[:n] for places in self._places)
         slot = self._kernels.decode_keys(key.reshape(-1), o.base, o.size, o.first_vertex).reshape(key.shape)
         if not self.logarithms:
             target, of, found = (array.reshape(-1) for array in (key, derivative, rank))

@@ -8,7 +8,7 @@ row beside the activations, as usual. The plain route, `best_edges` over all ver
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...queries.methods import GREEDY
-from ..edges.sorted import SortedEdges, sorted_edges
+from ..edges.sorted import sorted_edges
 from ..kernels.blas import matmul
 from ..recording.recorder import Recording
 from .best_table import BestEdges, Table
-from .products import MatrixProduct, product_of
+from .source_rows import SourceRows, insert_diagonal, source_products
 from .visited import InTable, visited_edges
-from .weights import Stack, Weights, derivatives_of, rows_of, stack_targets, weights_of
+from .weights import Stack, derivatives_of, stack_targets, weights_of
 
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -62,100 +62,20 @@ def study_edges(
     group_of: of each parameter vertex. No gradient of a parameter is read.
     """
     direct, weights = sorted_edges(recording), weights_of(recording, group_of)
-    rows = _Rows(recording, weights, direct)
+    rows = SourceRows(recording, weights, direct)
     table = Table(recording, rows, keep, logarithms=False)
     gradient = np.zeros(rows.n_parameters)
-    for product in _products(recording, weights, rows, table):
+    for product in source_products(recording, weights, rows, table):
         table.insert_product(product)
         row = rows.of(product.vertex)
         if (row < len(gradient)).any():
             _add(recording, gradient, row.reshape(-1), matmul(product.left.T, product.right).reshape(-1))
-    _insert_pairs(recording, direct, rows, table, gradient)
+    insert_diagonal(recording, direct, rows, table, gradient)
     counts = [_count(recording, family) for family in _families(weights.counted, rows)]
     counts.append(_count_rows(recording, table, rows, gradient, group_of))
-    counted = _joined(counts)
+    counted = joined(counts)
     in_table = InTable(rows.activations, table.behind(rows.n_parameters))
     return visited_edges(recording, counted.target, direct, in_table, method), counted
-
-
-class _Rows:
-    """The sources that have a row of the table: parameters that are not counted, then activations in matrix products.
-
-    parameters: ascending     activations: ascending, counted from the first one on
-    of_stack: for each counted stack, which rows of its matrix hold a parameter that has a row: X booleans
-    """
-
-    def __init__(self, recording: Recording, weights: Weights, direct: SortedEdges) -> None:
-        self._first = recording.n_parameters
-        tape = recording.tape
-        self.vertices = [rows.vertex(tape) for rows in weights.rows]  # of each of `weights.rows`
-        matrices = [*self.vertices, *(matrix.vertex for matrix in weights.irregular)]
-        chosen, _ = direct.chosen.split(self._first)
-        of_parameters = [a[(a >= 0) & (a < self._first)] for a in matrices]
-        of_parameters += [stack.vertex.reshape(-1) for stack in weights.loose]
-        found = _union([direct.parameters, chosen.source, *of_parameters])
-        self.of_stack: list[NDArray[np.bool_]] = []
-        more = [found]
-        for stack in weights.counted:
-            inside = found[np.searchsorted(found, stack.low) : np.searchsorted(found, stack.high, "right")]
-            rows: NDArray[np.bool_] = np.zeros(stack.vertex.shape[0], dtype=bool)
-            if len(inside):
-                rows[rows_of(recording, stack, inside)] = True
-                more.append(stack.vertex[rows].reshape(-1))
-            self.of_stack.append(rows)
-        self.parameters: Ints = _union(more)
-        self.activations, self._place = _places(matrices, self._first, recording.n_vertices - self._first)
-        self.n_parameters = len(self.parameters)
-        self.n = self.n_parameters + len(self.activations)
-
-    def of(self, vertex: Ints) -> Ints:
-        """The rows of vertices that have one; -1 for constants."""
-        is_parameter = vertex < self._first
-        if not is_parameter.any():
-            return self.n_parameters + self._place[vertex - self._first].astype(np.int64)
-        row = self.n_parameters + self._place[np.maximum(vertex - self._first, 0)].astype(np.int64)
-        row[is_parameter] = np.searchsorted(self.parameters, vertex[is_parameter])
-        row[vertex < 0] = -1
-        return row
-
-
-def _union(vertices: list[Ints]) -> Ints:
-    """All vertices of several lists, of which the first is ascending and has none twice: ascending."""
-    first, *others = vertices
-    more = np.concatenate([first[:0], *others])
-    return np.unique(np.concatenate([first, more])) if len(more) else first
-
-
-def _places(matrices: list[Ints], first: int, n: int) -> tuple[Ints, NDArray[np.int32]]:
-    """The activations that are in matrices, ascending, and of all A the place among these."""
-    inside = np.zeros(n, dtype=bool)
-    for vertex in matrices:
-        inside[vertex[vertex >= first] - first] = True
-    place = np.cumsum(inside, dtype=np.int32)
-    place -= 1
-    return np.flatnonzero(inside), place
-
-
-def _products(recording: Recording, weights: Weights, rows: _Rows, table: Table) -> Iterator[MatrixProduct]:
-    """The matrices whose sources have rows, few and large."""
-    tape, gradients = recording.tape, recording.gradients
-    for of, vertex in zip(weights.rows, rows.vertices, strict=True):
-        yield of.product(tape, vertex, gradients)
-    for stack in weights.loose:
-        yield stack.product(tape, gradients, slice(None))
-    for stack, in_rows in zip(weights.counted, rows.of_stack, strict=True):
-        if in_rows.any():
-            yield stack.product(tape, gradients, np.flatnonzero(in_rows))
-    for matrix in weights.irregular:
-        yield product_of(matrix, gradients[matrix.edges.call.outputs], table.order)
-
-
-def _insert_pairs(recording: Recording, direct: SortedEdges, rows: _Rows, table: Table, gradient: Floats) -> None:
-    """The diagonal edges of parameters; their contributions are added to the gradients."""
-    chosen, _ = direct.chosen.split(recording.n_parameters)
-    fixed = np.searchsorted(rows.parameters, direct.parameters)[direct.of_parameter]
-    table.insert_list(fixed, direct.of_parameters, direct, gradient)
-    table.insert_list(np.searchsorted(rows.parameters, chosen.source), chosen, direct, gradient)
 
 
 class _Member(NamedTuple):
@@ -166,7 +86,7 @@ class _Member(NamedTuple):
     n: int
 
 
-def _families(stacks: list[Stack], rows: _Rows) -> list[list[_Member]]:
+def _families(stacks: list[Stack], rows: SourceRows) -> list[list[_Member]]:
     """Stacks of one group whose derivatives are the same matrices, such as all embedding rows read by one layer."""
     together: dict[Hashable, list[_Member]] = defaultdict(list)
     for stack, in_rows in zip(stacks, rows.of_stack, strict=True):
@@ -204,7 +124,7 @@ def _norms(vertex: int, rows: Floats, n_y: int) -> Norms:
 
 
 def _count_rows(
-    recording: Recording, table: Table, rows: _Rows, gradient: Floats, group_of: NDArray[np.signedinteger[Any]]
+    recording: Recording, table: Table, rows: SourceRows, gradient: Floats, group_of: NDArray[np.signedinteger[Any]]
 ) -> Counted:
     """Count the parameters that have rows. gradient: of each"""
     n, vertices = rows.n_parameters, rows.parameters
@@ -223,7 +143,8 @@ def _add(recording: Recording, gradient: Floats, row: Ints, contribution: Floats
     recording.kernels.add_at(gradient, row[inside], contribution[inside])
 
 
-def _joined(counts: list[Counted]) -> Counted:
+def joined(counts: list[Counted]) -> Counted:
+    """All of them."""
     return Counted(
         np.concatenate([c.group for c in counts]),
         np.concatenate([c.target for c in counts]),

@@ -80,6 +80,14 @@ class Weights:
     rows: list[Rows]
     irregular: list[Matrix]
 
+    def loose_alike(self) -> list[list[Stack]]:
+        """The loose stacks, together those whose derivatives and distances between keys are the same."""
+        together: dict[Hashable, list[Stack]] = defaultdict(list)
+        for stack in self.loose:
+            first = stack.used[0].key
+            together[tuple((use.same_derivatives, use.key - first) for use in stack.used)].append(stack)
+        return list(together.values())
+
 
 class _Fixed(NamedTuple):
     """What no sample chooses: stacks, and other matrices; uses by the vertices that a sample chooses."""
@@ -181,6 +189,22 @@ def stack_targets(tape: Tape, stack: Stack) -> Ints:
     return tape.of_graph(
         ("targets of stack", *(use.key for use in stack.used)),
         lambda: np.concatenate([use.targets() for use in stack.used]),
+    )
+
+
+def product_of_stacks(tape: Tape, stacks: list[Stack], gradients: Floats) -> MatrixProduct:
+    """The edges of stacks with the same derivatives, their rows one after the other. A vertex may stand in several."""
+    if len(stacks) == 1:
+        return stacks[0].product(tape, gradients, slice(None))
+    used = stacks[0].used
+    targets = np.concatenate([stack_targets(tape, stack) for stack in stacks], axis=1)
+    return MatrixProduct(
+        np.concatenate([stack.vertex for stack in stacks]),
+        gradients[targets],
+        derivatives_of(tape, used),
+        np.concatenate([stack.used[0].keys()[0] + stack.used[0].key for stack in stacks]),
+        np.concatenate([use.keys()[1] for use in used]) - used[0].key,
+        distinct=False,
     )
 
 

@@ -112,10 +112,13 @@ class _Ends(NamedTuple):
 def _counts_of_counted(
     recording: Recording, best: BestEdges, groups: Partitions, counted: Counted
 ) -> tuple[PathCounts, _Ends]:
-    """From the edges of the visited vertices alone."""
+    """From the edges of the activations, or of the visited ones alone."""
     first, n, vertex = recording.n_parameters, len(groups.index.node_of), best.vertex
     assert vertex is not None
-    part = visited(first, n, vertex, best.traced(), counted.target, recording.loss_vertex)
+    if len(vertex) == n:
+        part = visit(first, best.traced(), counted.target, recording.loss_vertex)
+    else:
+        part = visited(first, n, vertex, best.traced(), counted.target, recording.loss_vertex)
     entering = Entering(counted.group, counted.paths.astype(np.float64), counted.weight)
     counts = count_all(part, groups.places, entering, groups.n)
     return counts, _ends(counts, np.bincount(counted.group, counted.paths, groups.n))

@@ -8,16 +8,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...queries.methods import find_method
 from ..edges.blocks import edge_blocks
 from ..paths.best_edges import best_edges
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted, study_edges
+from ..paths.in_blocks import EdgesInBlocks
 from ..paths.path_sums import contribution_spread, path_statistics
 from ..recording.recorder import Recording
 from .path_tables import Partitions, path_tables
 from .rows import Rows
 from .settings import Settings
-from .tables import VertexSums, best_edge_tables, edge_table, node_gradient_rows, vertex_tables
+from .tables import VertexSums, best_edge_tables, edge_row_table, edge_table, node_gradient_rows, vertex_tables
 
 Mask = NDArray[np.bool_]
 
@@ -33,11 +35,19 @@ def sample_tables(
         if settings.counts_parameters(method):
             best, counted = study_edges(recording, settings.keep, groups.partition.group_of, method)
             paths = path_tables(recording, best, groups, number, counted=counted)
+        elif not find_method(method).logarithms:
+            found = EdgesInBlocks(recording, settings.keep, groups.partition.group_of, method)
+            for rows in found.of_parameters():
+                if settings.stores_parameter_vertices:
+                    stored[rows.src] = True
+                yield "best_edges", edge_row_table(rows, method, number)
+            best = found.activations
+            paths = path_tables(recording, best, groups, number, counted=found.counted())
         else:
             best = best_edges(recording, settings.keep, method, spread)
             paths = path_tables(recording, best, groups, number, spread)
         wanted = paths.reached if settings.detail == "study" else _with_edges(recording, best)
-        stored |= wanted[len(wanted) - len(stored) :]
+        stored[-len(wanted) :] |= wanted[-len(stored) :]
         for block in best_edge_tables(recording, best, number, wanted):
             if settings.detail == "study":  # else all activations are stored
                 stored[block["dst"].to_numpy() - recording.n_parameters] = True
@@ -60,7 +70,9 @@ def _n_stored(recording: Recording, settings: Settings) -> int:
 
 
 def _with_edges(recording: Recording, best: BestEdges) -> Mask:
-    """All activations, and the parameters that have an edge: V booleans."""
+    """All activations, and the parameters that have an edge: booleans of the last vertices."""
+    if best.vertex is not None:
+        return np.ones(len(best.vertex), dtype=bool)
     wanted = np.ones(recording.n_vertices, dtype=bool)
     wanted[: recording.n_parameters] = best.target[: recording.n_parameters, 0] >= 0
     return wanted

@@ -16,6 +16,7 @@ from ...queries.walk.steps import element_steps
 from ..edges.blocks import EdgeBlock
 from ..paths.best_table import BestEdges
 from ..paths.counted import Norms
+from ..paths.in_blocks import EdgeRows
 from ..paths.path_sums import PathStatistics, Spread
 from ..recording.recorder import Recording
 from ..tape.tape import Call
@@ -279,28 +280,32 @@ def best_edge_tables(
     rows = np.flatnonzero(wanted) + first if best.vertex is None else np.flatnonzero(wanted[best.vertex - first])
     for row in np.split(rows, range(_ROWS_OF_EDGES, len(rows), _ROWS_OF_EDGES)):
         vertex = row if best.vertex is None else best.vertex[row]
-        src, dst, rank, slot, derivative = recording.kernels.edge_rows(
-            vertex, row, best.target, best.slot, best.derivative
-        )
-        if len(src):
-            yield pa.table(
-                {
-                    "method": _label(best.method, len(src)),
-                    "sample": _constant(sample, len(src), pa.int64()),
-                    "src": src,
-                    "rank": rank,
-                    "dst": dst,
-                    "slot": slot,
-                    "derivative": derivative,
-                    "score": _score(best, row, len(src)),
-                }
-            )
+        found = EdgeRows(*recording.kernels.edge_rows(vertex, row, best.target, best.slot, best.derivative))
+        if len(found.src):
+            yield edge_row_table(found, best.method, sample, _score(best, row))
 
 
-def _score(best: BestEdges, row: Ints, n: int) -> pa.Array:
-    """Of the n edges of these rows; null where it is that of an edge that carries nothing, or the contribution."""
+def edge_row_table(rows: EdgeRows, method: str, sample: int, score: pa.Array | None = None) -> pa.Table:
+    """`best_edges`: these rows. score: None where it is the contribution, which follows from other columns"""
+    n = len(rows.src)
+    return pa.table(
+        {
+            "method": _label(method, n),
+            "sample": _constant(sample, n, pa.int64()),
+            "src": rows.src,
+            "rank": rows.rank,
+            "dst": rows.dst,
+            "slot": rows.slot,
+            "derivative": rows.derivative,
+            "score": pa.nulls(n, pa.from_numpy_dtype(rows.derivative.dtype)) if score is None else score,
+        }
+    )
+
+
+def _score(best: BestEdges, row: Ints) -> pa.Array | None:
+    """Of the edges of these rows; null where an edge carries nothing."""
     if not find_method(best.method).logarithms:
-        return pa.nulls(n, pa.from_numpy_dtype(best.score.dtype))
+        return None
     return _finite(best.score[row][best.target[row] >= 0])
 
 
