@@ -148,7 +148,8 @@ def store() -> str:
     intro = (
         "A store is a folder of Parquet files, with a view of each table's name in `gradtrace sql` and `Store.sql`. "
         "Files hold no column that follows from others: where the third column names tables, the view finds the column "
-        "in them, which takes time in a statement over many rows. The views of the schema `stored`, as in `from "
+        "in them, which takes time in a statement over many rows. A column *on request* is in the files of a store "
+        "that was asked for it; in the view of another one it is null. The views of the schema `stored`, as in `from "
         "stored.best_edges`, show what is in the files and nothing else. "
         "Types are DuckDB's. `real` is `float`, in a store of `--dtype float64` it is `double`. In SQL these sentences "
         "are comments: `select column_name, comment from duckdb_columns() where schema_name = 'main' and table_name = "
@@ -168,6 +169,8 @@ def of_table(name: str, columns: Sequence[Column]) -> str:
 
 def origin(column: Column) -> str:
     """Whether the files have a column, or which tables it follows from."""
+    if column.on_request:
+        return "on request"
     return "yes" if column.is_stored else f"from {', '.join(f'`{name}`' for name in column.derived_from)}"
 
 

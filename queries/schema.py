@@ -8,7 +8,7 @@ docs/store.md is made of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ class Column(NamedTuple):
     """A column of a table: what it says of a row, and whether it may say nothing (null).
 
     derived_from: the tables that a derived column follows from, beside its own; none for one that is in the files
+    on_request: whether files leave it out where nobody asked for it, so that it is null in every row
     """
 
     name: str
@@ -40,6 +41,7 @@ class Column(NamedTuple):
     text: str
     nullable: bool = True
     derived_from: tuple[str, ...] = ()
+    on_request: bool = False
 
     @property
     def is_stored(self) -> bool:
@@ -55,6 +57,11 @@ def _required(name: str, kind: pa.DataType, text: str) -> Column:
 def _derived(column: Column, *tables: str) -> Column:
     """The same column, not stored but found from these tables by the view."""
     return column._replace(derived_from=tables)
+
+
+def _on_request(name: str, kind: pa.DataType, text: str) -> Column:
+    """A column that files may leave out: a null takes as long to write as a small number."""
+    return Column(name, kind, text, on_request=True)
 
 
 def _label(name: str, text: str) -> Column:
@@ -168,19 +175,25 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _GRAPH_OF_SAMPLE,
         _required("vertex", pa.int64(), "Number of the vertex in its graph; `vertex_name(graph, vertex)` names it."),
         _derived(_required("tensor", pa.int32(), "The tensor that it is an element of."), "samples", "tensors"),
-        Column("value", _FLOAT, "Its value in the forward pass; null in detail `study` without --statistics or soft."),
+        _on_request(
+            "value", _FLOAT, "Its value in the forward pass; null in detail `study` without --statistics or soft."
+        ),
         _required("gradient", _FLOAT, "∂loss/∂vertex."),
-        Column("contribution_l1", pa.float64(), "Sum of |contribution| over its edges (--method soft, --statistics)."),
-        Column(
+        _on_request(
+            "contribution_l1", pa.float64(), "Sum of |contribution| over its edges (--method soft, --statistics)."
+        ),
+        _on_request(
             "split_entropy",
             pa.float64(),
             "Entropy of |contribution| / contribution_l1 in bits: 0 is one way on, 1 two equal ones.",
         ),
-        Column("log2_paths", pa.float64(), "log2 of the number of paths to the loss (--statistics, as the next)."),
-        Column("log2_products", pa.float64(), "log2 of the sum of |product of derivatives| over these paths."),
-        Column("log2_positive", pa.float64(), "log2 of the largest positive product; null: there is none."),
-        Column("log2_negative", pa.float64(), "log2 of the largest |negative product|; null: there is none."),
-        Column("path_entropy", pa.float64(), "Entropy of |product| / sum of |products| over these paths, in bits."),
+        _on_request("log2_paths", pa.float64(), "log2 of the number of paths to the loss (--statistics, as the next)."),
+        _on_request("log2_products", pa.float64(), "log2 of the sum of |product of derivatives| over these paths."),
+        _on_request("log2_positive", pa.float64(), "log2 of the largest positive product; null: there is none."),
+        _on_request("log2_negative", pa.float64(), "log2 of the largest |negative product|; null: there is none."),
+        _on_request(
+            "path_entropy", pa.float64(), "Entropy of |product| / sum of |products| over these paths, in bits."
+        ),
     ),
     "node_gradients": (
         _SAMPLE,
@@ -214,7 +227,7 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _SLOT,
         _DERIVATIVE,
         _derived(_CONTRIBUTION, "vertices"),
-        Column(
+        _on_request(
             "score",
             _FLOAT,
             "What the method ranks by. greedy: the contribution (null in the files, for it follows from others); "
@@ -355,9 +368,19 @@ GRAPH_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns
 SHARD_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _SHARDS.items()}
 
 
-def table_schema(table: str, dtype: str) -> pa.Schema:
-    """The columns of the files of `table` in a store whose values and gradients are `dtype` ('float32', 'float64')."""
-    return GRAPH_TABLES[table] if table in GRAPH_TABLES else _of_dtype(SHARD_TABLES[table], dtype)
+def table_schema(table: str, dtype: str, names: Collection[str] | None = None) -> pa.Schema:
+    """The columns of the files of `table` in a store whose values and gradients are `dtype` ('float32', 'float64').
+
+    names: those of a file, which tell the columns on request that it has; None: it has all of them
+    """
+    schema = GRAPH_TABLES[table] if table in GRAPH_TABLES else _of_dtype(SHARD_TABLES[table], dtype)
+    left_out = columns_on_request(table) - set(schema.names if names is None else names)
+    return pa.schema([field for field in schema if field.name not in left_out])
+
+
+def columns_on_request(table: str) -> set[str]:
+    """The columns that files of `table` have only where they were asked for."""
+    return {column.name for column in COLUMNS[table] if column.on_request}
 
 
 def view_schema(table: str, dtype: str) -> pa.Schema:

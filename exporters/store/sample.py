@@ -40,7 +40,7 @@ def sample_tables(
             for rows in found.of_parameters():
                 if settings.stores_parameter_vertices:
                     stored[rows.src] = True
-                yield "best_edges", edge_row_table(rows, method, number)
+                yield "best_edges", edge_row_table(rows, method, number, scores=settings.stores_scores)
             best = found.activations
             paths = path_tables(recording, best, groups, number, counted=found.counted())
         else:
@@ -48,7 +48,7 @@ def sample_tables(
             paths = path_tables(recording, best, groups, number, spread)
         wanted = paths.reached if settings.detail == "study" else _with_edges(recording, best)
         stored[-len(wanted) :] |= wanted[-len(stored) :]
-        for block in best_edge_tables(recording, best, number, wanted):
+        for block in best_edge_tables(recording, best, number, wanted, scores=settings.stores_scores):
             if settings.detail == "study":  # else all activations are stored
                 stored[block["dst"].to_numpy() - recording.n_parameters] = True
             yield "best_edges", block

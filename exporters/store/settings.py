@@ -44,6 +44,11 @@ class Settings:
         return self.detail != "study" or self.needs_contribution_sums
 
     @property
+    def stores_scores(self) -> bool:
+        """Whether best edges have scores: those of other methods are contributions, which follow from other columns."""
+        return any(find_method(name).logarithms for name in self.methods)
+
+    @property
     def stores_parameter_vertices(self) -> bool:
         """Whether parameters are among the vertices."""
         return self.detail != "study" and self.parameter_vertices

@@ -74,22 +74,22 @@ class ShardWriter:
             self._write(table, rows)
 
     def _write(self, table: str, rows: pa.Table) -> None:
-        part = self._part(table)
+        part = self._part(table, rows.column_names)
         part.rows += rows.num_rows
         self._submit(part, lambda: part.write(rows), rows.nbytes)
         if part.rows >= PART_ROWS:
             self._submit(part, part.close)
         self._await(_AHEAD)
 
-    def _part(self, table: str) -> _Part:
-        """The part of a table that its next rows go to."""
+    def _part(self, table: str, names: list[str]) -> _Part:
+        """The part of a table that its next rows go to, which have these columns."""
         parts = self._parts.setdefault(table, [])
         if not parts or parts[-1].rows >= PART_ROWS:
             folder = self._folder / table / f"shard={self._number:05d}"
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"part-{len(parts)}{SUFFIX}.{self._attempt}{TEMPORARY}"
             thread = self._threads[len(self._all_parts()) % _WRITERS]
-            parts.append(_Part(path, table_schema(table, self._dtype), self._row_group, thread))
+            parts.append(_Part(path, table_schema(table, self._dtype, names), self._row_group, thread))
         return parts[-1]
 
     def _submit(self, part: _Part, work: Callable[[], None], size: int = 0) -> None:

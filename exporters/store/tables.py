@@ -29,16 +29,6 @@ Ints = NDArray[Any]
 ROWS = 1 << 21  # vertices looked at at a time: all activations, mostly, whose gradients repeat along chains
 _ROWS_OF_EDGES = ROWS // 4  # vertices whose best edges are rows at a time
 
-_VERTEX_SUMS = (
-    "contribution_l1",
-    "split_entropy",
-    "log2_paths",
-    "log2_products",
-    "log2_positive",
-    "log2_negative",
-    "path_entropy",
-)
-
 
 @dataclass(frozen=True)
 class GraphIndex:
@@ -174,8 +164,8 @@ class VertexSums:
     statistics: PathStatistics | None = None
 
     def columns(self, chosen: Ints) -> dict[str, pa.Array]:
-        """The columns of the chosen vertices, null where something was not asked for or is the logarithm of 0."""
-        found: dict[str, NDArray[Any] | None] = dict.fromkeys(_VERTEX_SUMS)
+        """The columns of the chosen vertices that were asked for, null where something is the logarithm of 0."""
+        found: dict[str, NDArray[Any]] = {}
         if self.spread is not None:
             log2_sum = self.spread.log2_sum[chosen]
             found["contribution_l1"] = np.exp2(log2_sum)
@@ -187,25 +177,23 @@ class VertexSums:
             found["log2_positive"] = self.statistics.log2_positive[chosen]
             found["log2_negative"] = self.statistics.log2_negative[chosen]
             found["path_entropy"] = np.where(np.isneginf(products), -np.inf, self.statistics.products.entropy[chosen])
-        nulls = pa.nulls(len(chosen), pa.float64())
-        return {name: nulls if column is None else _finite(column) for name, column in found.items()}
+        return {name: _finite(column) for name, column in found.items()}
 
 
 def vertex_tables(
     recording: Recording, sample: int, wanted: NDArray[np.bool_], sums: VertexSums, *, values: bool
 ) -> Iterator[pa.Table]:
-    """`vertices`: gradient, value (or null) and sums of the wanted vertices (booleans of the last ones)."""
+    """`vertices`: gradient, sums and, if asked for, values of the wanted vertices (booleans of the last ones)."""
     first = recording.n_vertices - len(wanted)
     for start in range(0, len(wanted), ROWS):
         chosen = first + start + np.flatnonzero(wanted[start : start + ROWS])
         if len(chosen) == 0:
             continue
-        nulls = pa.nulls(len(chosen), pa.from_numpy_dtype(recording.gradients.dtype))
         yield pa.table(
             {
                 "sample": _constant(sample, len(chosen), pa.int64()),
                 "vertex": chosen,
-                "value": _values(recording, chosen) if values else nulls,
+                **({"value": _values(recording, chosen)} if values else {}),
                 "gradient": recording.gradients[chosen],
                 **sums.columns(chosen),
             }
@@ -273,40 +261,42 @@ def _norm_columns(name: str, norms: Floats, size: Ints) -> dict[str, Floats]:
 
 
 def best_edge_tables(
-    recording: Recording, best: BestEdges, sample: int, wanted: NDArray[np.bool_]
+    recording: Recording, best: BestEdges, sample: int, wanted: NDArray[np.bool_], *, scores: bool
 ) -> Iterator[pa.Table]:
-    """`best_edges`: a row for each edge kept of the wanted vertices (booleans of the last ones)."""
+    """`best_edges`: a row for each edge kept of the wanted vertices (booleans of the last ones).
+
+    scores: see `edge_row_table`
+    """
     first = recording.n_vertices - len(wanted)
     rows = np.flatnonzero(wanted) + first if best.vertex is None else np.flatnonzero(wanted[best.vertex - first])
     for row in np.split(rows, range(_ROWS_OF_EDGES, len(rows), _ROWS_OF_EDGES)):
         vertex = row if best.vertex is None else best.vertex[row]
         found = EdgeRows(*recording.kernels.edge_rows(vertex, row, best.target, best.slot, best.derivative))
         if len(found.src):
-            yield edge_row_table(found, best.method, sample, _score(best, row))
+            score = best.score[row][best.target[row] >= 0] if find_method(best.method).logarithms else None
+            yield edge_row_table(found, best.method, sample, score, scores=scores)
 
 
-def edge_row_table(rows: EdgeRows, method: str, sample: int, score: pa.Array | None = None) -> pa.Table:
-    """`best_edges`: these rows. score: None where it is the contribution, which follows from other columns"""
+def edge_row_table(rows: EdgeRows, method: str, sample: int, score: Floats | None = None, *, scores: bool) -> pa.Table:
+    """`best_edges`: these rows.
+
+    score: that of each; None where it is the contribution, which follows from other columns
+    scores: whether there is a column for it
+    """
     n = len(rows.src)
-    return pa.table(
-        {
-            "method": _label(method, n),
-            "sample": _constant(sample, n, pa.int64()),
-            "src": rows.src,
-            "rank": rows.rank,
-            "dst": rows.dst,
-            "slot": rows.slot,
-            "derivative": rows.derivative,
-            "score": pa.nulls(n, pa.from_numpy_dtype(rows.derivative.dtype)) if score is None else score,
-        }
-    )
-
-
-def _score(best: BestEdges, row: Ints) -> pa.Array | None:
-    """Of the edges of these rows; null where an edge carries nothing."""
-    if not find_method(best.method).logarithms:
-        return None
-    return _finite(best.score[row][best.target[row] >= 0])
+    columns = {
+        "method": _label(method, n),
+        "sample": _constant(sample, n, pa.int64()),
+        "src": rows.src,
+        "rank": rows.rank,
+        "dst": rows.dst,
+        "slot": rows.slot,
+        "derivative": rows.derivative,
+    }
+    if scores:
+        nulls = pa.nulls(n, pa.from_numpy_dtype(rows.derivative.dtype))
+        columns["score"] = nulls if score is None else _finite(score)
+    return pa.table(columns)
 
 
 def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:

@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from ..errors import StoreError, first_line
 from ..manifest import Manifest, check_sums
-from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, table_schema, tables_of_view
+from ..schema import COLUMNS, GRAPH_TABLES, ROWS, SHARD_TABLES, columns_on_request, table_schema, tables_of_view
 from .definitions import constants, definitions
-from .quoting import identifier, identifiers, listed, pattern, quote, unique_names
+from .quoting import identifier, listed, pattern, quote, unique_names
 
 MEMORY = "50%"  # of the machine's, or of what its container may use
 TIMEOUT = 300.0  # seconds after which SQL that others write is stopped
@@ -100,14 +100,22 @@ def sql_type(kind: pa.DataType) -> str:
     return _SQL_TYPES[kind]
 
 
-def _stored_view(store: Path, manifest: Manifest, table: str) -> str:
-    """The columns of the files of a table, as the view of its name in the schema `stored`."""
+def _create_stored_view(connection: duckdb.DuckDBPyConnection, store: Path, manifest: Manifest, table: str) -> None:
+    """The columns of the files of a table, as the view of its name in the schema `stored`; null what they leave out."""
     files = manifest.files(table)
     schema = table_schema(table, manifest.dtype)
+    left_out = set(schema.names)
     if files:
-        return f"create view {STORED}.{table} as select {identifiers(schema.names)} from {scan(store, files)}"
-    columns = ", ".join(f"null::{sql_type(f.type)} as {identifier(f.name)}" for f in schema)
-    return f"create view {STORED}.{table} as select {columns} where false"
+        left_out = columns_on_request(table)
+        if left_out:  # alike in all files of a store
+            left_out -= set(connection.sql(f"from {scan(store, files[:1])}").columns)
+    columns = ", ".join(_null(f) if f.name in left_out else identifier(f.name) for f in schema)
+    rows = f"from {scan(store, files)}" if files else "where false"
+    connection.execute(f"create view {STORED}.{table} as select {columns} {rows}")
+
+
+def _null(column: pa.Field) -> str:
+    return f"null::{sql_type(column.type)} as {identifier(column.name)}"
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, store: Path, manifest: Manifest, spill: Path) -> None:
@@ -146,7 +154,7 @@ def connect(store: Path, manifest: Manifest, spill: Path) -> duckdb.DuckDBPyConn
         connection.execute(f"create schema {STORED}")
         for table in (*GRAPH_TABLES, *SHARD_TABLES):
             try:
-                connection.execute(_stored_view(store, manifest, table))
+                _create_stored_view(connection, store, manifest, table)
             except duckdb.Error:  # it looks at the end of a file; that file is checked as a whole when it is asked
                 check_sums(store, manifest, manifest.stored_files(table))
                 raise

@@ -57,7 +57,7 @@ def _wrong_contents(store: StoreReader) -> str:
                 schema, rows = parquet.schema_arrow, sum(batch.num_rows for batch in parquet.iter_batches())
         except Exception as error:
             return f"{file.path} cannot be read: {' '.join(str(error).split())}"
-        wanted = table_schema(table, store.manifest.dtype)
+        wanted = table_schema(table, store.manifest.dtype, schema.names)
         if schema.remove_metadata() != wanted:
             return f"{file.path} has the columns {schema.names}, wanted {wanted.names} with the types of this format"
         if rows != file.rows:

@@ -74,7 +74,8 @@ def rows(store: Path, table: str) -> pa.Table:
     """All finished rows of a table, in the order of the manifest; samples without their seconds."""
     manifest = read_manifest(store)
     empty = table_schema(table, manifest.dtype).empty_table()
-    found = pa.concat_tables([empty, *(pq.read_table(store / file) for file in manifest.files(table))])
+    parts = [empty, *(pq.read_table(store / file) for file in manifest.files(table))]
+    found = pa.concat_tables(parts, promote_options="default")  # files leave columns out
     return found.drop_columns(["seconds"]) if "seconds" in found.column_names else found
 
 
