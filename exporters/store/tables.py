@@ -201,9 +201,19 @@ def vertex_tables(
 
 
 def _values(recording: Recording, chosen: Ints) -> Floats:
-    """Those of parameters, many, are gathered only if one is chosen. chosen: ascending."""
+    """Those of the chosen vertices, in ascending order. No copy of all parameters is made."""
     first = recording.n_parameters
-    return recording.activation_values[chosen - first] if chosen[0] >= first else recording.values[chosen]
+    found = np.empty(len(chosen), recording.gradients.dtype)
+    n = int(np.searchsorted(chosen, first))
+    found[n:] = recording.activation_values[chosen[n:] - first]
+    for _, tensor in recording.vertex_tensors() if n else ():
+        if tensor.kind == "parameter":
+            assert tensor.first_vertex is not None
+            begin, end = np.searchsorted(chosen, [tensor.first_vertex, tensor.first_vertex + tensor.size])
+            if begin < end:
+                values = tensor.value.data.detach().reshape(-1).numpy()
+                found[begin:end] = values[chosen[begin:end] - tensor.first_vertex]
+    return found
 
 
 def node_gradient_rows(recording: Recording, sample: int, of_parameters: Sequence[Norms] | None = None) -> Rows:

@@ -24,6 +24,7 @@ from plain import networkx_walk, torch_edges
 
 from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.counted import study_edges
+from gradtrace.exporters.paths.in_blocks import EdgesInBlocks
 from gradtrace.exporters.recording.recorder import Recording
 from gradtrace.exporters.store.sample import sample_tables
 from gradtrace.exporters.store.settings import Settings
@@ -172,7 +173,8 @@ def _stages_in_memory(subject: Subject, settings: Settings, repeats: int = 3) ->
         if settings.detail == "study":
             study_edges(recording, settings.keep, groups.partition.group_of)
         else:
-            best_edges(recording, settings.keep)
+            for _ in EdgesInBlocks(recording, settings.keep, groups.partition.group_of).of_parameters():
+                pass
 
     def rows() -> None:
         for _ in sample_tables(recording, groups, 0, settings):
