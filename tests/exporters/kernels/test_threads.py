@@ -48,9 +48,23 @@ def _insert(distinct: bool) -> Any:
     shape = (X * Y if distinct else Y, 2)
     places = Places(np.zeros(shape, "float32"), np.zeros(shape, "float32"), np.full(shape, NO_EDGE))
     row = np.arange(X * Y).reshape(X, Y) % shape[0]
-    best_z = CPU.best_products(LEFT, RIGHT, CPU.largest_of_rows(RIGHT), 2)
-    CPU.insert_products(places, row, LEFT, RIGHT, best_z, np.arange(X), np.arange(Z) * X, distinct)
+    CPU.insert_products(places, row, LEFT, RIGHT, _best_z(), np.arange(X), np.arange(Z) * X, distinct)
     return tuple(places)
+
+
+def _best_z() -> Any:
+    return CPU.best_products(LEFT, RIGHT, CPU.largest_of_rows(RIGHT), 2)
+
+
+def _tally(*, turned: bool) -> Any:
+    found = np.zeros((X, Z), np.int64), np.zeros((X, Z))
+    CPU.tally_products(LEFT, RIGHT, _best_z(), _numbers(X * Y), turned, *found)
+    return found
+
+
+def _rows(*, turned: bool) -> Any:
+    target = np.arange(Z * X).reshape(Z, X)
+    return CPU.product_rows(7, target, np.arange(Z, dtype=np.int16), RIGHT, _best_z(), turned)
 
 
 def _decode() -> Any:
@@ -78,6 +92,10 @@ KERNELS: dict[str, Callable[[], Any]] = {
     "likely_products": lambda: CPU.likely_products(LEFT, RIGHT, CPU.largest_of_rows(RIGHT), 2, 0.1),
     "insert_products": lambda: _insert(distinct=True),
     "insert_products, rows twice": lambda: _insert(distinct=False),
+    "tally_products": lambda: _tally(turned=False),
+    "tally_products, turned": lambda: _tally(turned=True),
+    "product_rows": lambda: _rows(turned=False),
+    "product_rows, turned": lambda: _rows(turned=True),
     "count_best": lambda: CPU.count_best(LEFT, RIGHT),
     "spread_of_products": _spread,
     "signed_products": lambda: CPU.signed_products(
