@@ -201,7 +201,17 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _required("gradient_max", pa.float64(), "Largest |gradient|."),
         _required("gradient_zeros", pa.float64(), "Share of the gradients that are 0."),
     ),
-    "edges": (_SAMPLE, _GRAPH, _SRC, _DST, _SRC_TENSOR, _DST_TENSOR, _SLOT, _DERIVATIVE, _CONTRIBUTION),
+    "edges": (
+        _SAMPLE,
+        _GRAPH_OF_SAMPLE,
+        _SRC,
+        _DST,
+        _derived(_SRC_TENSOR, "samples", "tensors"),
+        _derived(_DST_TENSOR, "samples", "tensors"),
+        _SLOT,
+        _DERIVATIVE,
+        _derived(_CONTRIBUTION, "vertices"),
+    ),
     "best_edges": (
         _METHOD,
         _SAMPLE,

@@ -29,13 +29,17 @@ BLOCK = 1 << 20  # edges in memory at a time; one vertex with more is a block of
 
 @dataclass
 class EdgeBlock:
-    """E edges: source, target, slot, derivative and contribution, each of length E."""
+    """E edges: source, target, slot and derivative, each of length E."""
 
     src: Ints
     dst: Ints
     slot: NDArray[np.int16]
     derivative: Floats
-    contribution: Floats
+
+    def contributions(self, gradients: Floats) -> Floats:
+        """Of each edge, given the gradients of all vertices: E."""
+        found: Floats = gradients[self.dst] * self.derivative
+        return found
 
 
 @dataclass
@@ -134,4 +138,4 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
     if interleaved:
         order = np.lexsort((edge_order(recording.tape).keys(dst, number), src))
         src, dst, number, derivative = src[order], dst[order], number[order], derivative[order]
-    return EdgeBlock(src, dst, number, derivative, recording.gradients[dst] * derivative)
+    return EdgeBlock(src, dst, number, derivative)

@@ -50,7 +50,7 @@ def sample_tables(
         yield "vertices", block
     if settings.detail == "all":
         for edges in edge_blocks(recording):
-            yield "edges", edge_table(edges, groups.index, number)
+            yield "edges", edge_table(edges, number)
 
 
 def _n_stored(recording: Recording, settings: Settings) -> int:

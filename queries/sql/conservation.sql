@@ -11,7 +11,7 @@ with sums as (
         sample, src as vertex,
         sum(contribution::double) as total,
         sum(abs(contribution::double)) as size
-    from edges
+    from all_edges()
     where sample = $sample
     group by all
 ),

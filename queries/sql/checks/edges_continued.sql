@@ -5,7 +5,7 @@
 -- unit:   edges
 with candidates as (
     select m.method, e.*
-    from edges as e
+    from all_edges() as e
     cross join (select distinct method from stored.best_edges) as m
 ),
 

@@ -3,7 +3,7 @@
 -- reads:  edges, best_edges, vertices
 create macro known_edges() as table
 select sample, src, dst, slot, derivative, contribution
-from stored.edges
+from all_edges()
 where detail() = 'all'
 union all
 select sample, src, dst, slot, derivative, contribution
