@@ -63,6 +63,7 @@ def _label(name: str, text: str) -> Column:
 
 
 _FLOAT = pa.float32()  # stands for the store's dtype; see `table_schema`
+_OF_FLOAT64 = {_FLOAT: pa.float64(), pa.list_(_FLOAT): pa.list_(pa.float64())}
 _TEXT = pa.string()
 
 _SAMPLE = _required("sample", pa.int64(), "The sample: its number in `samples`.")
@@ -73,13 +74,19 @@ _METHOD = _label("method", "Which paths: one of the methods that the store was d
 _GROUP = _label("parameter_group", "The parameter group, as in `parameter_groups`.")
 _SRC = _required("src", pa.int64(), "The vertex that the edge leaves: the operator reads it.")
 _DST = _required("dst", pa.int64(), "The vertex that the edge ends in: the operator computes it.")
-_SRC_TENSOR = _required("src_tensor", pa.int32(), "The tensor of `src`.")
-_DST_TENSOR = _required("dst_tensor", pa.int32(), "The tensor of `dst`.")
+_SRC_TENSOR = _derived(_required("src_tensor", pa.int32(), "The tensor of `src`."), "samples", "tensors")
+_DST_TENSOR = _derived(_required("dst_tensor", pa.int32(), "The tensor of `dst`."), "samples", "tensors")
 _SLOT = _required("slot", pa.int16(), "Which input of the operator reads `src`, from 0 on.")
 _DERIVATIVE = _required("derivative", _FLOAT, "∂dst/∂src through this input alone.")
-_CONTRIBUTION = _required(
-    "contribution", _FLOAT, "Gradient of `dst` · derivative: how much of the gradient of `src` arrives over this edge."
+_CONTRIBUTION = _derived(
+    _required(
+        "contribution",
+        _FLOAT,
+        "Gradient of `dst` · derivative: how much of the gradient of `src` arrives over this edge.",
+    ),
+    "vertices",
 )
+_OF_GROUP = (_METHOD, _SAMPLE, _GRAPH_OF_SAMPLE, _GROUP)
 
 _GRAPHS: dict[str, tuple[Column, ...]] = {
     "graphs": (
@@ -201,16 +208,26 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _required("gradient_max", pa.float64(), "Largest |gradient|."),
         _required("gradient_zeros", pa.float64(), "Share of the gradients that are 0."),
     ),
-    "edges": (
+    "edges": (_SAMPLE, _GRAPH_OF_SAMPLE, _SRC, _DST, _SRC_TENSOR, _DST_TENSOR, _SLOT, _DERIVATIVE, _CONTRIBUTION),
+    "edge_matrices": (
         _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _SRC,
-        _DST,
-        _derived(_SRC_TENSOR, "samples", "tensors"),
-        _derived(_DST_TENSOR, "samples", "tensors"),
+        _required("src", pa.int64(), "Its first source."),
+        _required("src_step", pa.int64(), "From one source to the next: their numbers are evenly spaced."),
+        _required("n_src", pa.int64(), "Number of sources, all of one tensor."),
+        _required("dst", pa.int64(), "The first target of each source."),
+        _required("dst_step", pa.int64(), "From one target to the next."),
+        _required(
+            "n_dst", pa.int64(), "Number of targets, all of one tensor: each source has an edge to each of them."
+        ),
         _SLOT,
-        _DERIVATIVE,
-        _derived(_CONTRIBUTION, "vertices"),
+        _required("matrix", pa.int32(), "Where the derivatives are: its number in `matrix_derivatives`."),
+        _required("first", pa.int64(), "Place of the first source in the lists of the matrix, from 0 on."),
+    ),
+    "matrix_derivatives": (
+        _SAMPLE,
+        _required("matrix", pa.int32(), "Number of the matrix in its sample."),
+        _required("target", pa.int64(), "Which target of a row of `edge_matrices`, from 0 on."),
+        _required("derivatives", pa.list_(_FLOAT), "∂target/∂source of each source, one behind the other."),
     ),
     "best_edges": (
         _METHOD,
@@ -219,11 +236,11 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _SRC,
         _required("rank", pa.int16(), "1 for the edge that the path of the method takes, 2 for the runner-up, …"),
         _DST,
-        _derived(_SRC_TENSOR, "samples", "tensors"),
-        _derived(_DST_TENSOR, "samples", "tensors"),
+        _SRC_TENSOR,
+        _DST_TENSOR,
         _SLOT,
         _DERIVATIVE,
-        _derived(_CONTRIBUTION, "vertices"),
+        _CONTRIBUTION,
         Column(
             "score",
             _FLOAT,
@@ -234,38 +251,26 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         ),
     ),
     "entries": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         _required("vertex", pa.int64(), "The first vertex behind the parameter on its path."),
         _required("paths", pa.float64(), "Parameters of the group whose path enters here and reaches the loss."),
         _required("gradient_l1", _FLOAT, "Sum of their |gradient|."),
     ),
     "path_edges": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         _required("node", pa.int32(), "The operator that computes the edges' ends."),
         _required("edges", pa.float64(), "Edges of the group's paths that the operator computes, counted per path."),
         _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_links": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         _required("from_node", pa.int32(), "The operator that computes the edges' sources."),
         _required("to_node", pa.int32(), "The operator that computes the edges' ends."),
         _required("edges", pa.float64(), "Edges of the group's paths from the one to the other, counted per path."),
         _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_spans": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         Column(
             "entry_step",
             pa.int32(),
@@ -282,19 +287,13 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         _required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_counts": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         _label("component", "The default component, as in `components`."),
         _required("paths", pa.float64(), "Paths of the group that pass through the component."),
         _required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_totals": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         _required("parameters", pa.int64(), "Parameters of the group."),
         _required("traced", pa.int64(), "Those whose path reaches the loss."),
         _required("dead", pa.int64(), "Those whose path meets a vertex whose best edge carries nothing."),
@@ -316,7 +315,11 @@ ROWS: dict[str, str] = {
     "labels": "One row per sample and label: what the samples file says of it.",
     "vertices": "One row per scalar: in detail `study` those that a row of `best_edges` leaves or leads to.",
     "node_gradients": "One row per tensor that has vertices: norms of its values and gradients.",
-    "edges": "One row per edge of the graph (detail `all` only).",
+    "edges": "One row per edge of the graph (detail `all` only). Those of matrix products are not in its files: the "
+    "view makes them of `edge_matrices` and `matrix_derivatives`.",
+    "edge_matrices": "One row per run of sources in a matrix product's operand that lead to the same targets (detail "
+    "`all` only). The derivative of target z by source y is number first + y, from 0 on, of the list of (matrix, z).",
+    "matrix_derivatives": "One row per target of a distinct matrix of derivatives (detail `all` only).",
     "best_edges": "One row per method, vertex and rank: the K best edges of the vertex (`--keep K`).",
     "entries": "One row per vertex where paths of a parameter group enter the graph.",
     "path_edges": "One row per operator and parameter group: edges of the group's paths.",
@@ -339,6 +342,8 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "vertices": ("sample", "vertex"),
     "node_gradients": ("sample", "tensor"),
     "edges": ("sample", "src", "dst", "slot"),
+    "edge_matrices": ("sample", "src", "dst", "slot"),
+    "matrix_derivatives": ("sample", "matrix", "target"),
     "best_edges": ("sample", "method", "src", "rank"),
     "entries": ("sample", "method", "parameter_group", "vertex"),
     "path_edges": ("sample", "method", "parameter_group", "node"),
@@ -347,6 +352,9 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "path_counts": ("sample", "method", "parameter_group", "component"),
     "path_totals": ("sample", "method", "parameter_group"),
 }
+
+# The tables that further rows of a table's view are made of.
+MADE_OF: dict[str, tuple[str, ...]] = {"edges": ("edge_matrices", "matrix_derivatives")}
 
 # Those of them that may be null, which is a value like others: no token.
 NULL_KEYS = ("entry_step", "end_step")
@@ -364,6 +372,9 @@ def _stored(columns: Iterable[Column]) -> pa.Schema:
 GRAPH_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _GRAPHS.items()}
 SHARD_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _SHARDS.items()}
 
+# Those whose rows mean something without those of another table.
+ROW_TABLES = tuple(table for table in SHARD_TABLES if table not in {name for made in MADE_OF.values() for name in made})
+
 
 def table_schema(table: str, dtype: str) -> pa.Schema:
     """The columns of the files of `table` in a store whose values and gradients are `dtype` ('float32', 'float64')."""
@@ -377,10 +388,13 @@ def view_schema(table: str, dtype: str) -> pa.Schema:
 
 def _of_dtype(schema: pa.Schema, dtype: str) -> pa.Schema:
     if dtype == "float64":
-        return pa.schema([f.with_type(pa.float64()) if f.type == _FLOAT else f for f in schema])
+        return pa.schema([f.with_type(_OF_FLOAT64.get(f.type, f.type)) for f in schema])
     return schema
 
 
 def tables_of_view(table: str) -> list[str]:
-    """The tables whose files the view of `table` may read: its own, and those that its derived columns follow from."""
-    return list(dict.fromkeys([table, *(name for column in COLUMNS[table] for name in column.derived_from)]))
+    """The tables whose files the view of `table` may read: its own, those that its derived columns follow from, and
+    those that further rows are made of.
+    """
+    derived = (name for column in COLUMNS[table] for name in column.derived_from)
+    return list(dict.fromkeys([table, *derived, *MADE_OF.get(table, ())]))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ...queries.methods import find_method
 from ...queries.walk.steps import element_steps
-from ..edges.blocks import EdgeBlock
 from ..paths.best_table import BestEdges
 from ..paths.counted import Norms
 from ..paths.path_sums import PathStatistics, Spread
@@ -175,7 +174,7 @@ def vertex_tables(
         nulls = pa.nulls(len(chosen), pa.from_numpy_dtype(recording.gradients.dtype))
         yield pa.table(
             {
-                "sample": _constant(sample, len(chosen), pa.int64()),
+                "sample": constant(sample, len(chosen), pa.int64()),
                 "vertex": chosen,
                 "value": _values(recording, chosen) if values else nulls,
                 "gradient": recording.gradients[chosen],
@@ -259,7 +258,7 @@ def best_edge_tables(
             yield pa.table(
                 {
                     "method": _label(best.method, len(src)),
-                    "sample": _constant(sample, len(src), pa.int64()),
+                    "sample": constant(sample, len(src), pa.int64()),
                     "src": src,
                     "rank": rank,
                     "dst": dst,
@@ -277,30 +276,17 @@ def _score(best: BestEdges, row: Ints, n: int) -> pa.Array:
     return _finite(best.score[row][best.target[row] >= 0])
 
 
-def edge_table(edges: EdgeBlock, sample: int) -> pa.Table:
-    """`edges`: one block of all edges."""
-    return pa.table(
-        {
-            "sample": _constant(sample, len(edges.src), pa.int64()),
-            "src": edges.src,
-            "dst": edges.dst,
-            "slot": edges.slot,
-            "derivative": edges.derivative,
-        }
-    )
-
-
 def _finite(numbers: NDArray[Any]) -> pa.Array:
     """Null for the logarithm of 0."""
     return pa.array(numbers, mask=np.isneginf(numbers))
 
 
-def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
+def constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
     return _repeated(value, kind, 1 << (n - 1).bit_length())[:n]
 
 
 def _label(value: str, n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(_constant(0, n, pa.int32()), pa.array([value]))
+    return pa.DictionaryArray.from_arrays(constant(0, n, pa.int32()), pa.array([value]))
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
+from ..database.sample_edges import read_sample_edges
 from ..errors import StoreError
 from ..methods import find_method
 from ..walk.path_counts import Links, Spans
@@ -97,11 +98,7 @@ def soft_sample_flow(store: StoreReader, sample: int, method: str) -> SoftSample
             "best ones only. Dump with --detail all, or ask for `--by component` or the query importance_by."
         )
     graph = store.graph_of(sample)
-    rows = store.sample_arrays(sample, "edges", "src, dst, derivative", "true order by src")
-    src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
-    if (dst <= src).any() or (dst < graph.n_parameters).any() or (dst >= graph.n_vertices).any():
-        raise StoreError(f"{store.path} is damaged: sample {sample} has edges against the order of its vertices.")
-    derivative = np.asarray(rows["derivative"])
+    src, dst, _, derivative = read_sample_edges(store, sample, np.empty(0, np.int64), 0)
     gradient = _gradients(store, sample, graph).astype(derivative.dtype)[dst - graph.n_parameters]
     if np.isnan(gradient).any():
         raise StoreError(f"{store.path} is damaged: sample {sample} lacks gradients of vertices that edges end in.")

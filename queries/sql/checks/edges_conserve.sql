@@ -1,5 +1,6 @@
 -- edges: the contributions of every vertex sum to its gradient
--- reads:  edges, vertices, samples, graphs, tensors, nodes
+-- reads:  edges, edge_matrices, matrix_derivatives, vertices, samples, graphs,
+--         tensors, nodes
 -- needs:  all
 -- param:  $tolerance double  of the sum of |contributions|
 -- param:  $noise double  of the derivatives of $cancelling operators

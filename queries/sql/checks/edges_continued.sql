@@ -1,5 +1,6 @@
 -- best_edges: no edge leads to a better product over a path than rank 1
--- reads:  edges, best_edges, vertices, samples, graphs
+-- reads:  edges, edge_matrices, matrix_derivatives, best_edges, vertices,
+--         samples, graphs
 -- needs:  all
 -- param:  $tolerance double  of 1 + |score|
 -- unit:   edges
