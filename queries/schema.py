@@ -9,9 +9,10 @@ docs/store.md is made of them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 import pyarrow as pa
+
+from .columns import FLOAT, OF_FLOAT64, Column, derived, label, on_request, required
 
 DETAILS = ("study", "parameters", "all")
 DTYPES = ("float32", "float64")
@@ -29,64 +30,29 @@ NON_FINITE = "non-finite"
 INVALID = "invalid"
 
 
-class Column(NamedTuple):
-    """A column of a table: what it says of a row, and whether it may say nothing (null).
-
-    derived_from: the tables that a derived column follows from, beside its own; none for one that is in the files
-    on_request: whether files leave it out where nobody asked for it, so that it is null in every row
-    """
-
-    name: str
-    type: pa.DataType
-    text: str
-    nullable: bool = True
-    derived_from: tuple[str, ...] = ()
-    on_request: bool = False
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether the files have it."""
-        return not self.derived_from
-
-
-def _required(name: str, kind: pa.DataType, text: str) -> Column:
-    """A column without nulls; its rows are written in less time."""
-    return Column(name, kind, text, nullable=False)
-
-
-def _derived(column: Column, *tables: str) -> Column:
-    """The same column, not stored but found from these tables by the view."""
-    return column._replace(derived_from=tables)
-
-
-def _on_request(name: str, kind: pa.DataType, text: str) -> Column:
-    """A column that files may leave out: a null takes as long to write as a small number."""
-    return Column(name, kind, text, on_request=True)
-
-
-def _label(name: str, text: str) -> Column:
-    """A column of few distinct strings."""
-    return _required(name, pa.dictionary(pa.int32(), pa.string()), text)
-
-
-_FLOAT = pa.float32()  # stands for the store's dtype; see `table_schema`
 _TEXT = pa.string()
 
-_SAMPLE = _required("sample", pa.int64(), "The sample: its number in `samples`.")
-_GRAPH = _required("graph", pa.int32(), "The graph of the sample: its number in `graphs`.")
-_GRAPH_OF_SAMPLE = _derived(_GRAPH, "samples")
+_SAMPLE = required("sample", pa.int64(), "The sample: its number in `samples`.")
+_GRAPH = required("graph", pa.int32(), "The graph of the sample: its number in `graphs`.")
+_GRAPH_OF_SAMPLE = derived(_GRAPH, "samples")
 _OF_GRAPH = Column("graph", pa.int32(), "The graph: its number in `graphs`.")
-_METHOD = _label("method", "Which paths: one of the methods that the store was dumped with.")
-_GROUP = _label("parameter_group", "The parameter group, as in `parameter_groups`.")
-_SRC = _required("src", pa.int64(), "The vertex that the edge leaves: the operator reads it.")
-_DST = _required("dst", pa.int64(), "The vertex that the edge ends in: the operator computes it.")
-_SRC_TENSOR = _required("src_tensor", pa.int32(), "The tensor of `src`.")
-_DST_TENSOR = _required("dst_tensor", pa.int32(), "The tensor of `dst`.")
-_SLOT = _required("slot", pa.int16(), "Which input of the operator reads `src`, from 0 on.")
-_DERIVATIVE = _required("derivative", _FLOAT, "∂dst/∂src through this input alone.")
-_CONTRIBUTION = _required(
-    "contribution", _FLOAT, "Gradient of `dst` · derivative: how much of the gradient of `src` arrives over this edge."
+_METHOD = label("method", "Which paths: one of the methods that the store was dumped with.")
+_GROUP = label("parameter_group", "The parameter group, as in `parameter_groups`.")
+_SRC = required("src", pa.int64(), "The vertex that the edge leaves: the operator reads it.")
+_DST = required("dst", pa.int64(), "The vertex that the edge ends in: the operator computes it.")
+_SRC_TENSOR = derived(required("src_tensor", pa.int32(), "The tensor of `src`."), "samples", "tensors")
+_DST_TENSOR = derived(required("dst_tensor", pa.int32(), "The tensor of `dst`."), "samples", "tensors")
+_SLOT = required("slot", pa.int16(), "Which input of the operator reads `src`, from 0 on.")
+_DERIVATIVE = required("derivative", FLOAT, "∂dst/∂src through this input alone.")
+_CONTRIBUTION = derived(
+    required(
+        "contribution",
+        FLOAT,
+        "Gradient of `dst` · derivative: how much of the gradient of `src` arrives over this edge.",
+    ),
+    "vertices",
 )
+_OF_GROUP = (_METHOD, _SAMPLE, _GRAPH_OF_SAMPLE, _GROUP)
 
 _GRAPHS: dict[str, tuple[Column, ...]] = {
     "graphs": (
@@ -167,69 +133,85 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
     ),
     "labels": (
         _SAMPLE,
-        _label("label", "What is said of the sample, such as number."),
-        _required("value", _TEXT, "What it is, as text, such as plural."),
+        label("label", "What is said of the sample, such as number."),
+        required("value", _TEXT, "What it is, as text, such as plural."),
     ),
     "vertices": (
         _SAMPLE,
         _GRAPH_OF_SAMPLE,
-        _required("vertex", pa.int64(), "Number of the vertex in its graph; `vertex_name(graph, vertex)` names it."),
-        _derived(_required("tensor", pa.int32(), "The tensor that it is an element of."), "samples", "tensors"),
-        _on_request(
-            "value", _FLOAT, "Its value in the forward pass; null in detail `study` without --statistics or soft."
+        required("vertex", pa.int64(), "Number of the vertex in its graph; `vertex_name(graph, vertex)` names it."),
+        derived(required("tensor", pa.int32(), "The tensor that it is an element of."), "samples", "tensors"),
+        on_request(
+            "value", FLOAT, "Its value in the forward pass; null in detail `study` without --statistics or soft."
         ),
-        _required("gradient", _FLOAT, "∂loss/∂vertex."),
-        _on_request(
+        required("gradient", FLOAT, "∂loss/∂vertex."),
+        on_request(
             "contribution_l1", pa.float64(), "Sum of |contribution| over its edges (--method soft, --statistics)."
         ),
-        _on_request(
+        on_request(
             "split_entropy",
             pa.float64(),
             "Entropy of |contribution| / contribution_l1 in bits: 0 is one way on, 1 two equal ones.",
         ),
-        _on_request("log2_paths", pa.float64(), "log2 of the number of paths to the loss (--statistics, as the next)."),
-        _on_request("log2_products", pa.float64(), "log2 of the sum of |product of derivatives| over these paths."),
-        _on_request("log2_positive", pa.float64(), "log2 of the largest positive product; null: there is none."),
-        _on_request("log2_negative", pa.float64(), "log2 of the largest |negative product|; null: there is none."),
-        _on_request(
-            "path_entropy", pa.float64(), "Entropy of |product| / sum of |products| over these paths, in bits."
-        ),
+        on_request("log2_paths", pa.float64(), "log2 of the number of paths to the loss (--statistics, as the next)."),
+        on_request("log2_products", pa.float64(), "log2 of the sum of |product of derivatives| over these paths."),
+        on_request("log2_positive", pa.float64(), "log2 of the largest positive product; null: there is none."),
+        on_request("log2_negative", pa.float64(), "log2 of the largest |negative product|; null: there is none."),
+        on_request("path_entropy", pa.float64(), "Entropy of |product| / sum of |products| over these paths, in bits."),
     ),
     "node_gradients": (
         _SAMPLE,
         _GRAPH_OF_SAMPLE,
-        _derived(
+        derived(
             Column("node", pa.int32(), "The operator that computes the tensor; null for a parameter or an input."),
             "samples",
             "tensors",
         ),
-        _required("tensor", pa.int32(), "The tensor."),
-        _derived(_required("n", pa.int64(), "Number of elements."), "samples", "tensors"),
-        _required("value_l1", pa.float64(), "Sum of |value|."),
-        _required("value_l2", pa.float64(), "Euclidean norm of the values."),
-        _required("value_max", pa.float64(), "Largest |value|."),
-        _required("value_zeros", pa.float64(), "Share of the values that are 0."),
-        _required("gradient_l1", pa.float64(), "Sum of |gradient|."),
-        _required("gradient_l2", pa.float64(), "Euclidean norm of the gradients."),
-        _required("gradient_max", pa.float64(), "Largest |gradient|."),
-        _required("gradient_zeros", pa.float64(), "Share of the gradients that are 0."),
+        required("tensor", pa.int32(), "The tensor."),
+        derived(required("n", pa.int64(), "Number of elements."), "samples", "tensors"),
+        required("value_l1", pa.float64(), "Sum of |value|."),
+        required("value_l2", pa.float64(), "Euclidean norm of the values."),
+        required("value_max", pa.float64(), "Largest |value|."),
+        required("value_zeros", pa.float64(), "Share of the values that are 0."),
+        required("gradient_l1", pa.float64(), "Sum of |gradient|."),
+        required("gradient_l2", pa.float64(), "Euclidean norm of the gradients."),
+        required("gradient_max", pa.float64(), "Largest |gradient|."),
+        required("gradient_zeros", pa.float64(), "Share of the gradients that are 0."),
     ),
-    "edges": (_SAMPLE, _GRAPH, _SRC, _DST, _SRC_TENSOR, _DST_TENSOR, _SLOT, _DERIVATIVE, _CONTRIBUTION),
+    "edges": (_SAMPLE, _GRAPH_OF_SAMPLE, _SRC, _DST, _SRC_TENSOR, _DST_TENSOR, _SLOT, _DERIVATIVE, _CONTRIBUTION),
+    "edge_matrices": (
+        _SAMPLE,
+        required("src", pa.int64(), "Its first source."),
+        required("src_step", pa.int64(), "From one source to the next: their numbers are evenly spaced."),
+        required("n_src", pa.int64(), "Number of sources, all of one tensor."),
+        required("dst", pa.int64(), "The first target of each source."),
+        required("dst_step", pa.int64(), "From one target to the next."),
+        required("n_dst", pa.int64(), "Number of targets, all of one tensor: each source has an edge to each of them."),
+        _SLOT,
+        required("matrix", pa.int32(), "Where the derivatives are: its number in `matrix_derivatives`."),
+        required("first", pa.int64(), "Place of the first source in the lists of the matrix, from 0 on."),
+    ),
+    "matrix_derivatives": (
+        _SAMPLE,
+        required("matrix", pa.int32(), "Number of the matrix in its sample."),
+        required("target", pa.int64(), "Which target of a row of `edge_matrices`, from 0 on."),
+        required("derivatives", pa.list_(FLOAT), "∂target/∂source of each source, one behind the other."),
+    ),
     "best_edges": (
         _METHOD,
         _SAMPLE,
         _GRAPH_OF_SAMPLE,
         _SRC,
-        _required("rank", pa.int16(), "1 for the edge that the path of the method takes, 2 for the runner-up, …"),
+        required("rank", pa.int16(), "1 for the edge that the path of the method takes, 2 for the runner-up, …"),
         _DST,
-        _derived(_SRC_TENSOR, "samples", "tensors"),
-        _derived(_DST_TENSOR, "samples", "tensors"),
+        _SRC_TENSOR,
+        _DST_TENSOR,
         _SLOT,
         _DERIVATIVE,
-        _derived(_CONTRIBUTION, "vertices"),
-        _on_request(
+        _CONTRIBUTION,
+        on_request(
             "score",
-            _FLOAT,
+            FLOAT,
             "What the method ranks by. greedy: the contribution (null in the files, for it follows from others); "
             "product: log2 of the largest |product of derivatives| over the paths that begin with this edge; soft: "
             "log2 of the probability of the most probable such path. Null: the edge carries nothing, and a vertex "
@@ -237,38 +219,26 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
         ),
     ),
     "entries": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
-        _required("vertex", pa.int64(), "The first vertex behind the parameter on its path."),
-        _required("paths", pa.float64(), "Parameters of the group whose path enters here and reaches the loss."),
-        _required("gradient_l1", _FLOAT, "Sum of their |gradient|."),
+        *_OF_GROUP,
+        required("vertex", pa.int64(), "The first vertex behind the parameter on its path."),
+        required("paths", pa.float64(), "Parameters of the group whose path enters here and reaches the loss."),
+        required("gradient_l1", FLOAT, "Sum of their |gradient|."),
     ),
     "path_edges": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
-        _required("node", pa.int32(), "The operator that computes the edges' ends."),
-        _required("edges", pa.float64(), "Edges of the group's paths that the operator computes, counted per path."),
-        _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
+        *_OF_GROUP,
+        required("node", pa.int32(), "The operator that computes the edges' ends."),
+        required("edges", pa.float64(), "Edges of the group's paths that the operator computes, counted per path."),
+        required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_links": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
-        _required("from_node", pa.int32(), "The operator that computes the edges' sources."),
-        _required("to_node", pa.int32(), "The operator that computes the edges' ends."),
-        _required("edges", pa.float64(), "Edges of the group's paths from the one to the other, counted per path."),
-        _required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
+        *_OF_GROUP,
+        required("from_node", pa.int32(), "The operator that computes the edges' sources."),
+        required("to_node", pa.int32(), "The operator that computes the edges' ends."),
+        required("edges", pa.float64(), "Edges of the group's paths from the one to the other, counted per path."),
+        required("weighted_edges", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_spans": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
+        *_OF_GROUP,
         Column(
             "entry_step",
             pa.int32(),
@@ -281,28 +251,22 @@ _SHARDS: dict[str, tuple[Column, ...]] = {
             "Place of the last vertex on the path that belongs to a token, whose loss the path ends in; null where "
             "none does.",
         ),
-        _required("paths", pa.float64(), "Paths of the group from the one to the other."),
-        _required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
+        required("paths", pa.float64(), "Paths of the group from the one to the other."),
+        required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_counts": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
-        _label("component", "The default component, as in `components`."),
-        _required("paths", pa.float64(), "Paths of the group that pass through the component."),
-        _required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
+        *_OF_GROUP,
+        label("component", "The default component, as in `components`."),
+        required("paths", pa.float64(), "Paths of the group that pass through the component."),
+        required("weighted_paths", pa.float64(), "The same, each path weighted by its parameter's |gradient|."),
     ),
     "path_totals": (
-        _METHOD,
-        _SAMPLE,
-        _GRAPH_OF_SAMPLE,
-        _GROUP,
-        _required("parameters", pa.int64(), "Parameters of the group."),
-        _required("traced", pa.int64(), "Those whose path reaches the loss."),
-        _required("dead", pa.int64(), "Those whose path meets a vertex whose best edge carries nothing."),
-        _required("absent", pa.int64(), "Those without any edge in this sample, such as a word that is not in it."),
-        _required("traced_gradient_l1", pa.float64(), "Sum of |gradient| over the traced ones."),
+        *_OF_GROUP,
+        required("parameters", pa.int64(), "Parameters of the group."),
+        required("traced", pa.int64(), "Those whose path reaches the loss."),
+        required("dead", pa.int64(), "Those whose path meets a vertex whose best edge carries nothing."),
+        required("absent", pa.int64(), "Those without any edge in this sample, such as a word that is not in it."),
+        required("traced_gradient_l1", pa.float64(), "Sum of |gradient| over the traced ones."),
     ),
 }
 
@@ -319,7 +283,11 @@ ROWS: dict[str, str] = {
     "labels": "One row per sample and label: what the samples file says of it.",
     "vertices": "One row per scalar: in detail `study` those that a row of `best_edges` leaves or leads to.",
     "node_gradients": "One row per tensor that has vertices: norms of its values and gradients.",
-    "edges": "One row per edge of the graph (detail `all` only).",
+    "edges": "One row per edge of the graph (detail `all` only). Those of matrix products are not in its files: the "
+    "view makes them of `edge_matrices` and `matrix_derivatives`.",
+    "edge_matrices": "One row per run of sources in a matrix product's operand that lead to the same targets (detail "
+    "`all` only). The derivative of target z by source y is number first + y, from 0 on, of the list of (matrix, z).",
+    "matrix_derivatives": "One row per target of a distinct matrix of derivatives (detail `all` only).",
     "best_edges": "One row per method, vertex and rank: the K best edges of the vertex (`--keep K`).",
     "entries": "One row per vertex where paths of a parameter group enter the graph.",
     "path_edges": "One row per operator and parameter group: edges of the group's paths.",
@@ -342,6 +310,8 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "vertices": ("sample", "vertex"),
     "node_gradients": ("sample", "tensor"),
     "edges": ("sample", "src", "dst", "slot"),
+    "edge_matrices": ("sample", "src", "dst", "slot"),
+    "matrix_derivatives": ("sample", "matrix", "target"),
     "best_edges": ("sample", "method", "src", "rank"),
     "entries": ("sample", "method", "parameter_group", "vertex"),
     "path_edges": ("sample", "method", "parameter_group", "node"),
@@ -350,6 +320,9 @@ GRAIN: dict[str, tuple[str, ...]] = {
     "path_counts": ("sample", "method", "parameter_group", "component"),
     "path_totals": ("sample", "method", "parameter_group"),
 }
+
+# The tables that further rows of a table's view are made of.
+MADE_OF: dict[str, tuple[str, ...]] = {"edges": ("edge_matrices", "matrix_derivatives")}
 
 # Those of them that may be null, which is a value like others: no token.
 NULL_KEYS = ("entry_step", "end_step")
@@ -366,6 +339,9 @@ def _stored(columns: Iterable[Column]) -> pa.Schema:
 # The columns of the files.
 GRAPH_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _GRAPHS.items()}
 SHARD_TABLES: dict[str, pa.Schema] = {table: _stored(columns) for table, columns in _SHARDS.items()}
+
+# Those whose rows mean something without those of another table.
+ROW_TABLES = tuple(table for table in SHARD_TABLES if table not in {name for made in MADE_OF.values() for name in made})
 
 
 def table_schema(table: str, dtype: str, names: Collection[str] | None = None) -> pa.Schema:
@@ -390,10 +366,13 @@ def view_schema(table: str, dtype: str) -> pa.Schema:
 
 def _of_dtype(schema: pa.Schema, dtype: str) -> pa.Schema:
     if dtype == "float64":
-        return pa.schema([f.with_type(pa.float64()) if f.type == _FLOAT else f for f in schema])
+        return pa.schema([f.with_type(OF_FLOAT64.get(f.type, f.type)) for f in schema])
     return schema
 
 
 def tables_of_view(table: str) -> list[str]:
-    """The tables whose files the view of `table` may read: its own, and those that its derived columns follow from."""
-    return list(dict.fromkeys([table, *(name for column in COLUMNS[table] for name in column.derived_from)]))
+    """The tables whose files the view of `table` may read: its own, those that its derived columns follow from, and
+    those that further rows are made of.
+    """
+    derived = (name for column in COLUMNS[table] for name in column.derived_from)
+    return list(dict.fromkeys([table, *derived, *MADE_OF.get(table, ())]))

@@ -1,4 +1,4 @@
-"""All edges of a recording, in blocks of bounded size, sorted by (source, operator, slot, target).
+"""Edges of a recording, in blocks of bounded size, sorted by (source, operator, slot, target).
 
 A source's edges come from many operators. For each slot the operand's elements are sorted by vertex once; then a block
 of vertices collects its edges slot by slot, each written behind the ones before. Edges are sorted only
@@ -7,7 +7,7 @@ where an operand repeats a vertex.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..recording.recorder import Recording
 from ..tape.tape import Call
-from .derive import all_slots, count_slot
+from .derive import all_slots, count_slot, row_slots
 from .diagonal import edge_slots
 from .order import edge_order
 from .slots import Fans, SlotEdges
@@ -29,13 +29,17 @@ BLOCK = 1 << 20  # edges in memory at a time; one vertex with more is a block of
 
 @dataclass
 class EdgeBlock:
-    """E edges: source, target, slot, derivative and contribution, each of length E."""
+    """E edges: source, target, slot and derivative, each of length E."""
 
     src: Ints
     dst: Ints
     slot: NDArray[np.int16]
     derivative: Floats
-    contribution: Floats
+
+    def contributions(self, gradients: Floats) -> Floats:
+        """Of each edge, given the gradients of all vertices: E."""
+        found: Floats = gradients[self.dst] * self.derivative
+        return found
 
 
 @dataclass
@@ -50,7 +54,7 @@ class _Slot:
 
 def count_edges(recording: Recording) -> Ints:
     """The number of edges that leave each vertex: V."""
-    return _count(recording, _slots(recording))
+    return _count(recording, _ready(all_slots(recording.tape)))
 
 
 def _count(recording: Recording, slots: list[_Slot]) -> Ints:
@@ -62,7 +66,15 @@ def _count(recording: Recording, slots: list[_Slot]) -> Ints:
 
 def edge_blocks(recording: Recording, block: int = BLOCK) -> Iterator[EdgeBlock]:
     """All edges, in blocks of at most `block` edges."""
-    slots = _slots(recording)
+    yield from _blocks(recording, _ready(all_slots(recording.tape)), block)
+
+
+def row_blocks(recording: Recording, irregular: Iterable[tuple[int, int]], block: int = BLOCK) -> Iterator[EdgeBlock]:
+    """Those that no matrix holds, in blocks of at most `block` edges. irregular: see `EdgeMatrices`"""
+    yield from _blocks(recording, _ready(row_slots(recording.tape, irregular)), block)
+
+
+def _blocks(recording: Recording, slots: list[_Slot], block: int) -> Iterator[EdgeBlock]:
     first, last = (np.array([slot.vertex[end] for slot in slots], dtype=np.int64) for end in (0, -1))
     counts = _count(recording, slots)
     total = np.concatenate([[0], np.cumsum(counts)])
@@ -87,12 +99,13 @@ def total_edges(recording: Recording) -> int:
     return fixed + sum(count_slot(tape, tape.calls[order], slot) for order, slot in varying)
 
 
-def _slots(recording: Recording) -> list[_Slot]:
-    slots = sorted(all_slots(recording.tape), key=lambda slot: (slot.call.order, slot.slot))
-    return [ready for slot in slots if len((ready := _ready(slot)).vertex)]
+def _ready(slots: Iterable[SlotEdges]) -> list[_Slot]:
+    """In the order of ties, those without vertices left out."""
+    ordered = sorted(slots, key=lambda slot: (slot.call.order, slot.slot))
+    return [ready for slot in ordered if len((ready := _one_ready(slot)).vertex)]
 
 
-def _ready(slot: SlotEdges) -> _Slot:
+def _one_ready(slot: SlotEdges) -> _Slot:
     order, vertex = _sorted_vertices(slot.vertices())
     return _Slot(slot.slot, vertex, slot.fans(order), slot.interleaves)
 
@@ -134,4 +147,4 @@ def _block(recording: Recording, slots: list[_Slot], low: int, high: int, offset
     if interleaved:
         order = np.lexsort((edge_order(recording.tape).keys(dst, number), src))
         src, dst, number, derivative = src[order], dst[order], number[order], derivative[order]
-    return EdgeBlock(src, dst, number, derivative, recording.gradients[dst] * derivative)
+    return EdgeBlock(src, dst, number, derivative)

@@ -56,6 +56,16 @@ def contraction_slots(tape: Tape) -> Iterator[ContractionEdges]:
                     yield from _contraction(tape, call, slot, operand)
 
 
+def row_slots(tape: Tape, irregular: Iterable[tuple[int, int]]) -> Iterator[SlotEdges]:
+    """Diagonal ones, and those of the given operands, (call, slot), of matrix products."""
+    yield from diagonal_slots(tape)
+    for order, slot in irregular:
+        call = tape.calls[order]
+        operand = call.inputs[slot]
+        assert operand is not None
+        yield from _contraction(tape, call, slot, operand)
+
+
 def irregular_matrices(tape: Tape, slots: Iterable[tuple[int, int]]) -> list[Matrix]:
     """Those of matrix products' operands, (call, slot), in which a vertex may stand twice."""
     found: list[Matrix] = []

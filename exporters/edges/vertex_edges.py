@@ -67,4 +67,4 @@ def _joined(recording: Recording, found: list[_Edges]) -> EdgeBlock:
     derivative = np.concatenate([np.empty(0, dtype), *(part.derivative for part in found)])
     order = np.argsort(src, kind="stable")
     src, dst, slot, derivative = src[order], dst[order], slot[order], derivative[order]
-    return EdgeBlock(src, dst, slot, derivative, recording.gradients[dst] * derivative)
+    return EdgeBlock(src, dst, slot, derivative)

@@ -9,17 +9,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...queries.methods import find_method
-from ..edges.blocks import edge_blocks
+from ..edges.blocks import row_blocks
+from ..edges.matrix_runs import edge_matrices
 from ..paths.best_edges import best_edges
 from ..paths.best_table import BestEdges
 from ..paths.counted import Counted, study_edges
 from ..paths.in_blocks import EdgesInBlocks
 from ..paths.path_sums import contribution_spread, path_statistics
 from ..recording.recorder import Recording
+from .edge_tables import derivative_tables, edge_table, run_table
 from .path_tables import Partitions, path_tables
 from .rows import Rows
 from .settings import Settings
-from .tables import VertexSums, best_edge_tables, edge_row_table, edge_table, node_gradient_rows, vertex_tables
+from .tables import VertexSums, best_edge_tables, edge_row_table, node_gradient_rows, vertex_tables
 
 Mask = NDArray[np.bool_]
 
@@ -59,8 +61,18 @@ def sample_tables(
     for block in vertex_tables(recording, number, stored, sums, values=settings.stores_values):
         yield "vertices", block
     if settings.detail == "all":
-        for edges in edge_blocks(recording):
-            yield "edges", edge_table(edges, groups.index, number)
+        yield from _all_edges(recording, number)
+
+
+def _all_edges(recording: Recording, number: int) -> Iterator[tuple[str, pa.Table]]:
+    """Every edge: of matrices, and the others as rows."""
+    matrices = edge_matrices(recording)
+    if len(matrices.runs.src):
+        yield "edge_matrices", run_table(matrices.runs, number)
+    for block in derivative_tables(matrices.derivatives(recording), number):
+        yield "matrix_derivatives", block
+    for edges in row_blocks(recording, matrices.irregular):
+        yield "edges", edge_table(edges, number)
 
 
 def _n_stored(recording: Recording, settings: Settings) -> int:

@@ -218,6 +218,8 @@ def _encoding(schema: pa.Schema) -> dict[str, object]:
             encodings[column.name] = "DELTA_BINARY_PACKED"
         elif pa.types.is_floating(column.type):
             encodings[column.name] = "BYTE_STREAM_SPLIT"
+        elif pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+            encodings[f"{column.name}.list.element"] = "BYTE_STREAM_SPLIT"
     return {
         "compression": "zstd",
         "compression_level": {

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ...queries.methods import find_method
 from ...queries.walk.steps import element_steps
-from ..edges.blocks import EdgeBlock
 from ..paths.best_table import BestEdges
 from ..paths.counted import Norms
 from ..paths.in_blocks import EdgeRows
@@ -34,16 +33,11 @@ _ROWS_OF_EDGES = ROWS // 4  # vertices whose best edges are rows at a time
 class GraphIndex:
     """What the rows of every sample of one graph share.
 
-    first_of, parameters: the first vertex and the tensor of each parameter that has vertices
-    tensor_of, node_of: A, the tensor of each activation and the operator that computes it (-1 for inputs)
+    node_of: A, the operator that computes each activation (-1 for inputs)
     step_of: A, the token that it belongs to (-1 for none), of `n_steps`
     """
 
     graph: int
-    n_parameters: int
-    first_of: NDArray[np.int64]
-    parameters: NDArray[np.int32]
-    tensor_of: NDArray[np.int32]
     node_of: NDArray[np.int32]
     step_of: NDArray[np.int32]
     n_steps: int
@@ -51,38 +45,16 @@ class GraphIndex:
     @property
     def nbytes(self) -> int:
         """Its size in memory."""
-        return self.tensor_of.nbytes + self.node_of.nbytes + self.step_of.nbytes
-
-    def tensors(self, vertices: Ints) -> NDArray[np.int32]:
-        """The tensor of each vertex, given in ascending order."""
-        n = int(np.searchsorted(vertices, self.n_parameters))
-        return np.concatenate(
-            [
-                self.parameters[np.searchsorted(self.first_of, vertices[:n], "right") - 1],
-                self.tensor_of[vertices[n:] - self.n_parameters],
-            ]
-        )
+        return self.node_of.nbytes + self.step_of.nbytes
 
 
 def index_graph(recording: Recording, graph: int) -> GraphIndex:
     """The index of a recording's graph."""
-    tensors = recording.vertex_tensors()
-    parameters = [(i, t.first_vertex) for i, t in tensors if t.kind == "parameter"]
-    numbers, nodes, sizes = zip(
-        *((i, -1 if t.node is None else t.node, t.size) for i, t in tensors if t.kind != "parameter"), strict=True
-    )
-    steps = [_steps(t, recording.tape.calls) for _, t in tensors if t.kind != "parameter"]
-    step_of = np.concatenate(steps)
-    return GraphIndex(
-        graph,
-        recording.n_parameters,
-        np.array([first for _, first in parameters], dtype=np.int64),
-        np.array([i for i, _ in parameters], dtype=np.int32),
-        np.repeat(np.array(numbers, dtype=np.int32), sizes),
-        np.repeat(np.array(nodes, dtype=np.int32), sizes),
-        step_of,
-        int(step_of.max(initial=-1)) + 1,
-    )
+    activations = [tensor for _, tensor in recording.vertex_tensors() if tensor.kind != "parameter"]
+    nodes = np.array([-1 if tensor.node is None else tensor.node for tensor in activations], dtype=np.int32)
+    step_of = np.concatenate([_steps(tensor, recording.tape.calls) for tensor in activations])
+    node_of = np.repeat(nodes, [tensor.size for tensor in activations])
+    return GraphIndex(graph, node_of, step_of, int(step_of.max(initial=-1)) + 1)
 
 
 def _steps(tensor: TapeTensor, calls: Sequence[Call]) -> NDArray[np.int32]:
@@ -191,7 +163,7 @@ def vertex_tables(
             continue
         yield pa.table(
             {
-                "sample": _constant(sample, len(chosen), pa.int64()),
+                "sample": constant(sample, len(chosen), pa.int64()),
                 "vertex": chosen,
                 **({"value": _values(recording, chosen)} if values else {}),
                 "gradient": recording.gradients[chosen],
@@ -296,7 +268,7 @@ def edge_row_table(rows: EdgeRows, method: str, sample: int, score: Floats | Non
     n = len(rows.src)
     columns = {
         "method": _label(method, n),
-        "sample": _constant(sample, n, pa.int64()),
+        "sample": constant(sample, n, pa.int64()),
         "src": rows.src,
         "rank": rows.rank,
         "dst": rows.dst,
@@ -309,35 +281,17 @@ def edge_row_table(rows: EdgeRows, method: str, sample: int, score: Floats | Non
     return pa.table(columns)
 
 
-def edge_table(edges: EdgeBlock, index: GraphIndex, sample: int) -> pa.Table:
-    """`edges`: one block of all edges."""
-    n = len(edges.src)
-    return pa.table(
-        {
-            "sample": _constant(sample, n, pa.int64()),
-            "graph": _constant(index.graph, n, pa.int32()),
-            "src": edges.src,
-            "dst": edges.dst,
-            "src_tensor": index.tensors(edges.src),
-            "dst_tensor": index.tensor_of[edges.dst - index.n_parameters],
-            "slot": edges.slot,
-            "derivative": edges.derivative,
-            "contribution": edges.contribution,
-        }
-    )
-
-
 def _finite(numbers: NDArray[Any]) -> pa.Array:
     """Null for the logarithm of 0."""
     return pa.array(numbers, mask=np.isneginf(numbers))
 
 
-def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
+def constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
     return _repeated(value, kind, 1 << (n - 1).bit_length())[:n]
 
 
 def _label(value: str, n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(_constant(0, n, pa.int32()), pa.array([value]))
+    return pa.DictionaryArray.from_arrays(constant(0, n, pa.int32()), pa.array([value]))
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from ...exporters.paths.path_sums import contribution_spread
 from ...exporters.recording.fingerprint import fingerprint
 from ...exporters.recording.recorder import Recording
 from ...queries.errors import StoreError
-from ...queries.paths.stored_edges import VertexEdges
+from ...queries.walk.edge_matrices import VertexEdges
 from ..training.runs import find_checkpoint, is_run
 from ..zoo import LOSS
 from .checkpoints import AtCheckpoints, Checkpoint

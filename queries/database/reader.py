@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
@@ -115,6 +115,12 @@ class StoreReader:
         self.check_tables(text)
         with self._errors():
             return self.connection.execute(text, params).fetchall()
+
+    def batches(self, text: str, params: Sequence[object], rows: int) -> Iterator[pa.RecordBatch]:
+        """The answer of one of this package's own statements, `rows` at a time as they are found."""
+        self.check_tables(text)
+        with self._errors(), closing(self.connection.cursor()) as cursor:
+            yield from cursor.sql(text, params=list(params)).to_arrow_reader(rows)
 
     def _of_sample(self, sample: int, table: str, columns: str, where: str) -> str:
         """A statement over the files of one sample's shard, which are checked."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..components.parameter_groups import GroupPart
 from ..database.graph import Graph
+from ..database.sample_edges import read_sample_edges
 from ..errors import StoreError
 from ..methods import find_method
 from ..walk.path_counts import Links, Spans
@@ -78,6 +79,14 @@ def read_weights(store: StoreReader, sample: int, graph: Graph) -> NDArray[np.fl
     return weight
 
 
+def _gradients(store: StoreReader, sample: int, graph: Graph) -> NDArray[np.float64]:
+    """That of every activation, nan where it is not stored."""
+    rows = store.sample_arrays(sample, "vertices", "vertex, gradient", "vertex >= ?", [graph.n_parameters])
+    gradient = np.full(graph.n_vertices - graph.n_parameters, np.nan)
+    gradient[np.asarray(rows["vertex"], np.int64) - graph.n_parameters] = np.asarray(rows["gradient"], np.float64)
+    return gradient
+
+
 def soft_sample_flow(store: StoreReader, sample: int, method: str) -> SoftSampleFlow:
     """The edges of a sample for the soft walk.
 
@@ -89,11 +98,11 @@ def soft_sample_flow(store: StoreReader, sample: int, method: str) -> SoftSample
             "best ones only. Dump with --detail all, or ask for `--by component` or the query importance_by."
         )
     graph = store.graph_of(sample)
-    rows = store.sample_arrays(sample, "edges", "src, dst, contribution", "true order by src")
-    src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)
-    if (dst <= src).any() or (dst < graph.n_parameters).any() or (dst >= graph.n_vertices).any():
-        raise StoreError(f"{store.path} is damaged: sample {sample} has edges against the order of its vertices.")
-    share = shares(src, np.asarray(rows["contribution"]))
+    src, dst, _, derivative = read_sample_edges(store, sample, np.empty(0, np.int64), 0)
+    gradient = _gradients(store, sample, graph).astype(derivative.dtype)[dst - graph.n_parameters]
+    if np.isnan(gradient).any():
+        raise StoreError(f"{store.path} is damaged: sample {sample} lacks gradients of vertices that edges end in.")
+    share = shares(src, derivative * gradient)
     walk = SoftWalk(graph.n_parameters, src, dst, share, graph.node_of_activation)
     names = [group.name for group in store.finest_groups]
     return SoftSampleFlow(sample, method, graph, walk, read_entries(store, sample, method, names, graph))

@@ -11,21 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..database.graph import Graph
+from ..database.sample_edges import read_sample_edges
 from ..errors import StoreError
 from ..methods import BY_SHARE, method_of_ranking
+from ..walk.edge_matrices import VertexEdges
 from ..walk.suffixes import Edges, Floats, Ints, Vertices
 
 if TYPE_CHECKING:
     from ..database.reader import StoreReader
-
-
-class VertexEdges(NamedTuple):
-    """Edges by the store's vertex numbers, sorted by source: E each."""
-
-    src: Ints
-    dst: Ints
-    slot: NDArray[np.int16]
-    derivative: NDArray[Any]
 
 
 class MoreEdges(Protocol):
@@ -122,14 +115,11 @@ class _Reader:
 
     def all_edges(self) -> VertexEdges:
         """Every edge of the sample that a path from the start may take."""
-        return self._checked(
-            self.rows("edges", "src, dst, slot, derivative", "(src = ? or src >= ?)", [self.start, self.first])
-        )
+        return read_sample_edges(self.store, self.sample, np.array([self.start]), self.first)
 
     def all_edges_of(self, vertices: Ints) -> VertexEdges:
         """Every edge that leaves these vertices."""
-        where = "src in (select unnest(?::bigint[]))"
-        return self._checked(self.rows("edges", "src, dst, slot, derivative", where, [vertices.tolist()]))
+        return read_sample_edges(self.store, self.sample, vertices, self.graph.n_vertices)
 
     def _checked(self, rows: dict[str, NDArray[Any]]) -> VertexEdges:
         src, dst = np.asarray(rows["src"], np.int64), np.asarray(rows["dst"], np.int64)

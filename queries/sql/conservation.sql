@@ -1,7 +1,7 @@
 -- Whether the contributions of every vertex sum to its gradient. Needs a store
 -- of detail 'all' and, for parameters, their gradients.
 -- grain:  one row per (sample, tensor)
--- reads:  edges, vertices, samples, tensors
+-- reads:  edges, edge_matrices, matrix_derivatives, vertices, samples, tensors
 -- param:  $sample bigint = 0  which sample
 -- unit:   error: largest |sum of contributions - gradient| / sum of
 --         |contributions| over the tensor's vertices; vertices without an edge
@@ -11,7 +11,7 @@ with sums as (
         sample, src as vertex,
         sum(contribution::double) as total,
         sum(abs(contribution::double)) as size
-    from edges
+    from all_edges()
     where sample = $sample
     group by all
 ),

@@ -22,6 +22,7 @@ import numpy as np
 from measuring import Size, SmallModel, Subject, gpt2, lstm, machine, median_seconds, peak_memory, seconds
 from plain import networkx_walk, torch_edges
 
+from gradtrace.exporters.edges.blocks import total_edges
 from gradtrace.exporters.paths.best_edges import best_edges
 from gradtrace.exporters.paths.counted import study_edges
 from gradtrace.exporters.paths.in_blocks import EdgesInBlocks
@@ -30,6 +31,7 @@ from gradtrace.exporters.store.sample import sample_tables
 from gradtrace.exporters.store.settings import Settings
 from gradtrace.pipeline.dump.dump import MadeShard, Task, dump
 from gradtrace.queries import open_store
+from gradtrace.queries.schema import MADE_OF
 
 AUTHORS = Size(words=10_000, units=1_000, tokens=20)
 MIDDLE = Size(words=2_000, units=200, tokens=20)
@@ -79,10 +81,9 @@ def all_edges() -> Iterator[Row]:
         subject = lstm(MIDDLE._replace(tokens=tokens))
         before, settings = peak_memory(), Settings("all")
         made, took = _written(subject, settings)
-        edges = made.shard.files["edges"]
-        n_edges = sum(file.rows for file in edges)
-        n = n_edges // len(made.rows)
-        size = sum(file.bytes for file in edges) / n_edges
+        files = [file for table in ("edges", *MADE_OF["edges"]) for file in made.shard.files[table]]
+        n = total_edges(subject.record())
+        size = sum(file.bytes for file in files) / (n * len(made.rows))
         yield Row(
             f"{subject.name}: {n:,} edges written",
             took / subject.step,

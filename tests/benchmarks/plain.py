@@ -75,7 +75,7 @@ def networkx_walk(recording: Recording) -> tuple[int, Ints]:
 
     graph: Any = networkx.MultiDiGraph()
     for block in edge_blocks(recording):
-        weights = np.abs(block.contribution).tolist()
+        weights = np.abs(block.contributions(recording.gradients)).tolist()
         graph.add_weighted_edges_from(zip(block.src.tolist(), block.dst.tolist(), weights, strict=True))
     following: dict[int, int] = {}
     walked = 0

@@ -43,7 +43,7 @@ def finish(tape: Tape, loss: Value) -> Recording:
 def all_edges(recording: Recording, block: int = 1 << 20) -> EdgeBlock:
     """Every edge of a recording in one block, in the order in which `edge_blocks` gives them."""
     blocks = list(edge_blocks(recording, block))
-    columns = ("src", "dst", "slot", "derivative", "contribution")
+    columns = ("src", "dst", "slot", "derivative")
     return EdgeBlock(*(np.concatenate([getattr(b, column) for b in blocks]) for column in columns))
 
 

@@ -45,7 +45,7 @@ FLOORS = {
         {"corpora", "limits", "output", "progress"},
         {"zoo"},
         {"training"},
-        {"dump"},
+        {"dump", "interchange"},
         {"api", "demo"},
         {"commands"},
         {"cli"},

@@ -1,5 +1,6 @@
 -- best_edges: rank 1 is the best of all edges, where contributions decide
--- reads:  best_edges, vertices, edges, samples, tensors, nodes
+-- reads:  best_edges, vertices, edges, edge_matrices, matrix_derivatives,
+--         samples, tensors, nodes
 -- needs:  all
 -- unit:   edges that are better, and best edges that are none; ties go to the
 --         smallest (operator, slot, target)

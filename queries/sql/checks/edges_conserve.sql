@@ -1,5 +1,6 @@
 -- edges: the contributions of every vertex sum to its gradient
--- reads:  edges, vertices, samples, graphs, tensors, nodes
+-- reads:  edges, edge_matrices, matrix_derivatives, vertices, samples, graphs,
+--         tensors, nodes
 -- needs:  all
 -- param:  $tolerance double  of the sum of |contributions|
 -- param:  $noise double  of the derivatives of $cancelling operators
@@ -7,9 +8,9 @@
 -- param:  $cancelling varchar[]  operators, by type
 -- unit:   vertices
 with cancelling as (
-    select t.graph, t.tensor as dst_tensor
-    from tensors as t
-    join nodes as n on n.graph = t.graph and n.node = t.node
+    select b.sample, b.block, b.first_vertex, b.behind
+    from tensor_blocks() as b
+    join nodes as n on n.graph = b.graph and n.node = b.node
     where list_contains($cancelling, n.op_type)
 ),
 
@@ -19,14 +20,18 @@ sums as (
         sum(contribution::double) as total,
         sum(abs(contribution::double)) as size,
         count(*) * $tiny as tiny
-    from edges
+    from all_edges()
     group by all
 ),
 
 noises as (
     select e.sample, e.src as vertex, sum(abs(v.gradient::double)) as size
-    from edges as e
-    join cancelling as c on c.graph = e.graph and c.dst_tensor = e.dst_tensor
+    from stored.edges as e
+    join cancelling as c
+        on c.sample = e.sample
+        and c.block = activation_block(e.dst)
+        and e.dst >= c.first_vertex
+        and e.dst < c.behind
     join stored.vertices as v on v.sample = e.sample and v.vertex = e.dst
     group by all
 ),

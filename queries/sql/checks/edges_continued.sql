@@ -1,11 +1,12 @@
 -- best_edges: no edge leads to a better product over a path than rank 1
--- reads:  edges, best_edges, vertices, samples, graphs
+-- reads:  edges, edge_matrices, matrix_derivatives, best_edges, vertices,
+--         samples, graphs
 -- needs:  all
 -- param:  $tolerance double  of 1 + |score|
 -- unit:   edges
 with candidates as (
     select m.method, e.*
-    from edges as e
+    from all_edges() as e
     cross join (select distinct method from stored.best_edges) as m
 ),
 

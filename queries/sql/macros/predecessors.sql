@@ -1,13 +1,13 @@
 -- The edges that lead to a vertex, the largest |contribution| first.
 -- grain:  one row per (src, slot)
--- reads:  samples, tensors, edges, best_edges, vertices
+-- reads:  samples, tensors, edges, edge_matrices, matrix_derivatives,
+--         best_edges, vertices
 -- param:  in_sample bigint  sample
 -- param:  in_vertex bigint  number of the vertex
 create macro predecessors(in_sample, in_vertex) as table
 with found as materialized (
     select *
-    from known_edges()
-    where sample = in_sample and dst = in_vertex
+    from edges_to(in_sample, in_vertex)
 )
 
 select

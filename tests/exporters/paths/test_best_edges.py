@@ -38,7 +38,8 @@ def ranked(recording: Recording) -> dict[int, list[Ranked]]:
     """Every vertex's edges, best first."""
     edges, operator = all_edges(recording), operator_of(recording)
     found: dict[int, list[Ranked]] = defaultdict(list)
-    rows = zip(edges.src, edges.dst, edges.slot, edges.derivative, edges.contribution, strict=True)
+    contributions = edges.contributions(recording.gradients)
+    rows = zip(edges.src, edges.dst, edges.slot, edges.derivative, contributions, strict=True)
     for src, dst, slot, derivative, contribution in rows:
         found[int(src)].append(Ranked(-abs(contribution), int(operator[dst]), int(slot), int(dst), float(derivative)))
     return {vertex: sorted(edges) for vertex, edges in found.items()}
@@ -68,7 +69,7 @@ def check_edges(recording: Recording, blocks: tuple[int, ...]) -> None:
     for block in blocks:
         assert all(len(b.src) <= block or len(set(b.src)) == 1 for b in edge_blocks(recording, block))
         again = all_edges(recording, block)
-        for column in ("src", "dst", "slot", "derivative", "contribution"):
+        for column in ("src", "dst", "slot", "derivative"):
             np.testing.assert_array_equal(getattr(again, column), getattr(edges, column))
     tolerance = float(8 * np.finfo(recording.gradients.dtype).eps)
     assert conservation_error(recording) == pytest.approx(plain_conservation_error(recording), abs=tolerance)
@@ -77,8 +78,9 @@ def check_edges(recording: Recording, blocks: tuple[int, ...]) -> None:
 def plain_conservation_error(recording: Recording) -> float:
     """By adding up the edges themselves."""
     edges = all_edges(recording)
-    total = np.bincount(edges.src, edges.contribution, recording.n_vertices)
-    size = np.bincount(edges.src, np.abs(edges.contribution), recording.n_vertices)
+    contributions = edges.contributions(recording.gradients)
+    total = np.bincount(edges.src, contributions, recording.n_vertices)
+    size = np.bincount(edges.src, np.abs(contributions), recording.n_vertices)
     difference = np.abs(total - recording.gradients)
     difference[recording.loss_vertex] = 0.0
     return float((difference[size > 0] / size[size > 0]).max(initial=0.0))

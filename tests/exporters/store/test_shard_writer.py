@@ -73,11 +73,14 @@ def test_pages_carry_checksums(tmp_path: Path) -> None:
 def test_parts_are_renumbered(tmp_path: Path) -> None:
     made = ShardWriter(tmp_path, 0, "float32")
     for first in range(0, 300, 60):
+        made.write("samples", _samples(first, 60))
         made.write("edges", edges(first, 60))
     shard = Shard(0, 0, 1, made.finish())
-    found = read(tmp_path, renumber_graphs(tmp_path, shard, [7], "float32").files["edges"])
+    renumbered = renumber_graphs(tmp_path, shard, [7], "float32").files
+    found = read(tmp_path, renumbered["samples"])
     assert set(found["graph"].to_pylist()) == {7}
-    assert found.drop_columns("graph").equals(read(tmp_path, shard.files["edges"]).drop_columns("graph"))
+    assert found.drop_columns("graph").equals(read(tmp_path, shard.files["samples"]).drop_columns("graph"))
+    assert renumbered["edges"] == shard.files["edges"]  # whose files say nothing of graphs
 
 
 class Full:
@@ -135,6 +138,12 @@ def _write_all(made: ShardWriter) -> None:
     for first in range(0, 3000, 60):
         made.write("edges", edges(first, 60))
     made.finish()
+
+
+def _samples(first: int, n: int) -> pa.Table:
+    schema = table_schema("samples", "float32")
+    columns = {field.name: pa.nulls(n, field.type) for field in schema}
+    return pa.table({**columns, "sample": range(first, first + n), "graph": pa.repeat(0, n)}, schema=schema)
 
 
 def _vertices(n: int) -> pa.Table:

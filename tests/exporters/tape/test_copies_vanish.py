@@ -32,7 +32,8 @@ def described(recording: Recording) -> Counter[tuple[int, int, int, int, float, 
     """Every edge by source, target, slot, the rank of its operator, derivative and contribution."""
     edges, operator = all_edges(recording), operator_of(recording)
     rank = {int(order): number for number, order in enumerate(np.unique(operator[edges.dst]))}
-    rows = zip(edges.src, edges.dst, edges.slot, operator[edges.dst], edges.derivative, edges.contribution, strict=True)
+    contributions = edges.contributions(recording.gradients)
+    rows = zip(edges.src, edges.dst, edges.slot, operator[edges.dst], edges.derivative, contributions, strict=True)
     return Counter(
         (int(s), int(d), int(n), rank[int(o)], round(float(x), 12), round(float(w), 12)) for s, d, n, o, x, w in rows
     )

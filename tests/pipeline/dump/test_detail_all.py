@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gradtrace.exporters.edges.blocks import EdgeBlock, Floats, Ints, edge_blocks
 from gradtrace.exporters.models import Encoded
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.pipeline.dump import dump as dumping
@@ -15,7 +18,9 @@ from gradtrace.pipeline.dump.dump import Settings, dump
 from gradtrace.pipeline.dump.models import OpenedModel, open_model
 from gradtrace.pipeline.dump.samples import Samples, read_samples
 from gradtrace.queries import open_store
+from gradtrace.queries.database.sample_edges import read_sample_edges
 from gradtrace.queries.manifest import read_manifest
+from gradtrace.queries.schema import MADE_OF
 
 from ..studies import SENTENCES, assert_same_tables, rows, write_lines
 
@@ -183,6 +188,51 @@ def test_bytes_for_each_edge(tmp_path: Path, dtype: torch.dtype) -> None:
     model = TorchModel(_LanguageModel(), dtype)
     dump(model, Samples("random", "", [sample]), tmp_path / "store", Settings("all", name))
     (shard,) = read_manifest(tmp_path / "store").shards
-    (edges,) = shard.files["edges"]
-    assert edges.rows > 1_500_000
-    assert edges.bytes / edges.rows <= (8 if dtype == torch.float32 else 16)
+    files = [file for table in ("edges", *MADE_OF["edges"]) for file in shard.files[table]]
+    ((n_edges,),) = counts(tmp_path / "store", "select sum(n_edges) from samples")
+    assert int(str(n_edges)) > 1_500_000
+    assert sum(file.bytes for file in files) / int(str(n_edges)) <= (0.5 if dtype == torch.float32 else 1)
+
+
+def test_edges_are_those_of_the_recording(lstm: OpenedModel, sentences: Samples, lstm_store: Path) -> None:
+    """Those in rows and those of matrices, with every column, against the plain route: all edges made one by one."""
+    with open_store(lstm_store) as store:
+        (in_rows,), (of_matrices,) = store.fetch(
+            "select count(*) from stored.edges union all select sum(n_src * n_dst) from stored.edge_matrices"
+        )
+        assert min(in_rows, of_matrices) > 0
+        for number, sample in enumerate(sentences.samples):
+            encoded = sample.encode()
+            recording = lstm.traced.record(encoded.inputs, len(encoded.tokens), encoded.first_token)
+            tensor_of = np.concatenate([np.full(tensor.size, i) for i, tensor in recording.vertex_tensors()])
+            blocks = edge_blocks(recording)
+            wanted = np.concatenate([_columns(block, recording.gradients, tensor_of) for block in blocks])
+            found = store.fetch(
+                "select src, dst, src_tensor, dst_tensor, slot, derivative, contribution from edges where sample = ?",
+                [number],
+            )
+            assert sorted(found) == sorted(map(tuple, wanted.tolist()))
+
+
+def _columns(block: EdgeBlock, gradients: Floats, tensor_of: Ints) -> NDArray[np.float64]:
+    tensors = tensor_of[block.src], tensor_of[block.dst]
+    return np.stack([block.src, block.dst, *tensors, block.slot, block.derivative, block.contributions(gradients)], 1)
+
+
+def test_arrays_and_neighbours_are_rows_of_the_view(lstm_store: Path) -> None:
+    columns = "src, dst, slot, derivative"
+    with open_store(lstm_store) as store:
+        graph = store.graph_of(1)
+        nothing: Ints = np.empty(0, np.int64)
+        every = sorted(store.fetch(f"select {columns} from edges where sample = 1"))
+        found = read_sample_edges(store, 1, nothing, 0)
+        assert (np.diff(found.src) >= 0).all()
+        assert sorted(zip(*(column.tolist() for column in found), strict=True)) == every
+        chosen = np.array([0, graph.n_parameters // 2, graph.n_parameters + 3, graph.n_vertices - 2])
+        found = read_sample_edges(store, 1, chosen, graph.n_vertices)
+        of_chosen = [row for row in every if row[0] in chosen]
+        assert sorted(zip(*(column.tolist() for column in found), strict=True)) == of_chosen
+        for vertex in range(0, graph.n_vertices, graph.n_vertices // 40):
+            for macro, side in (("successors", 0), ("predecessors", 1)):
+                rows_found = store.fetch(f"select {columns} from {macro}(1, {vertex})")
+                assert sorted(rows_found) == [row for row in every if row[side] == vertex], (macro, vertex)

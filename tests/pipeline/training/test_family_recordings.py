@@ -23,8 +23,9 @@ def check(recording: Recording, module: torch.nn.Module, inputs: Any, tolerance:
     """Conservation by adding up every edge, relative to the sum of their sizes; gradients relative to the largest."""
     total, size = np.zeros(recording.n_vertices), np.zeros(recording.n_vertices)
     for edges in edge_blocks(recording):
-        np.add.at(total, edges.src, edges.contribution.astype(np.float64))
-        np.add.at(size, edges.src, np.abs(edges.contribution.astype(np.float64)))
+        contributions = edges.contributions(recording.gradients).astype(np.float64)
+        np.add.at(total, edges.src, contributions)
+        np.add.at(size, edges.src, np.abs(contributions))
     total[recording.loss_vertex] = size[recording.loss_vertex] = 1.0
     assert np.all(np.abs(total - recording.gradients) <= tolerance * size)
     parameters = dict(module.named_parameters())

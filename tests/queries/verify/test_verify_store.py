@@ -67,7 +67,7 @@ def _repeat(rows: list[dict[str, Any]]) -> None:
         ("best_edges", _set(rank=5), "best_edges: ranks run"),
         ("best_edges", _set(derivative=0.01), "best_edges: rank 1 is the best"),
         ("best_edges", _drop, "best_edges: ranks run"),
-        ("edges", _set(contribution=0.7), "edges: the contributions of every vertex sum"),
+        ("edges", _set(derivative=0.7), "edges: the contributions of every vertex sum"),
         ("edges", _drop, "edges: the contributions of every vertex sum"),
         ("edges", _set(dst=0), "edges: edges lead"),
         ("vertices", _set(gradient=float("nan")), "edges: the contributions of every vertex sum"),

@@ -1,0 +1,1 @@
+"""A store in the forms that other programs read."""
