@@ -14,7 +14,7 @@ from .derive import all_slots
 
 def conservation_error(recording: Recording) -> float:
     """The largest |sum of contributions - gradient| / sum of |contributions| over all vertices but the loss, and but
-    the parameters where their gradients were not recorded. What rounding explains (`queries/schema.py`) is left out.
+    the parameters where their gradients were not recorded. What rounding explains (`queries/schema/`) is left out.
 
     Sums over a row of targets are matrix products, so that no edge is made; the tests add up the edges themselves.
     """

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels.interface import Kernels
 from ..recording.recorder import Recording
+from ..tape.plan import LARGEST
 from ..tape.tape import Tape
 from ..tape.values import Value
 from .diagonal import DiagonalParts, Part, diagonal_parts
@@ -88,7 +89,10 @@ def sorted_edges(recording: Recording) -> SortedEdges:
     """The diagonal edges of a recording; what its graph alone decides is found once."""
     tape, first = recording.tape, recording.n_parameters
     diagonal = diagonal_parts(tape)
-    shared = tape.of_graph("sorted edges", lambda: _shared(recording, diagonal))
+    if recording.n_vertices - first > LARGEST:  # no other sample follows, and much memory is free again
+        shared = _shared(recording, diagonal)
+    else:
+        shared = tape.of_graph("sorted edges", lambda: _shared(recording, diagonal))
     derivatives, parts = diagonal.derivatives(tape.log.values), shared.parts
     columns: list[tuple[Ints, Ints, Ints]] = []
     for start, part in shared.varying:

@@ -143,7 +143,7 @@ class Table:
 
     def insert_product(self, product: MatrixProduct, derivatives: Hashable = None) -> None:
         """derivatives: what other products with the same ones share."""
-        largest = self._largest.get(derivatives)
+        largest = self._largest.get(derivatives) if product.largest is None else product.largest
         if largest is None:
             largest = self._kernels.largest_of_rows(product.right)
         if derivatives is not None:

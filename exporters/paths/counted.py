@@ -75,6 +75,7 @@ def study_edges(
     counts.append(_count_rows(recording, table, rows, gradient, group_of))
     counted = joined(counts)
     in_table = InTable(rows.activations, table.behind(rows.n_parameters))
+    del rows, table, weights  # some are as large as the graph
     return visited_edges(recording, counted.target, direct, in_table, method), counted
 
 

@@ -23,7 +23,7 @@ class MatrixProduct:
 
     vertex : X x Y     left : Z x X, scores of the targets     right : Z x Y, derivatives
     key_x : X, key_z : Z: the sum of both is the key of an edge
-    distinct: whether no vertex stands twice
+    distinct: whether no vertex stands twice     largest : Z, the largest |right| of each row, where it is known
     """
 
     vertex: Ints
@@ -32,6 +32,7 @@ class MatrixProduct:
     key_x: Ints
     key_z: Ints
     distinct: bool
+    largest: Floats | None = None
 
     def of_rows(self, x: Ints) -> MatrixProduct:
         """The same for some of the X rows."""

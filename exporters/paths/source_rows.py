@@ -80,7 +80,7 @@ def source_products(recording: Recording, weights: Weights, rows: SourceRows, ta
     """The matrices whose sources have rows, few and large."""
     tape, gradients = recording.tape, recording.gradients
     for of, vertex in zip(weights.rows, rows.vertices, strict=True):
-        yield of.product(tape, vertex, gradients)
+        yield of.product(recording, vertex)
     for stacks in weights.loose_alike():
         yield product_of_stacks(tape, stacks, gradients)
     for stack, in_rows in zip(weights.counted, rows.of_stack, strict=True):

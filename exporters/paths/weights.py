@@ -56,9 +56,9 @@ class Rows(NamedTuple):
         """X x Y"""
         return np.concatenate([use.vertex(tape.log.values) for use in self.used])
 
-    def product(self, tape: Tape, vertex: Ints, gradients: Floats) -> MatrixProduct:
+    def product(self, recording: Recording, vertex: Ints) -> MatrixProduct:
         """vertex: X x Y, see above"""
-        first = self.used[0]
+        tape, gradients, first = recording.tape, recording.gradients, self.used[0]
         targets = tape.of_graph(
             ("targets of rows", *(use.key for use in self.used)),
             lambda: np.concatenate([use.targets() for use in self.used], axis=1),
@@ -66,7 +66,10 @@ class Rows(NamedTuple):
         key_x = np.concatenate([use.keys()[0] + use.key for use in self.used])
         key_z = first.keys()[1] - first.key
         right = derivatives_of(tape, [first])
-        return MatrixProduct(vertex, gradients[targets], right, key_x, key_z, distinct=len(self.used) == 1)
+        largest: Floats | None = None
+        if tape.is_parameter(tape.log.values[first.other]):  # which no sample changes
+            largest = tape.of_graph(("largest", first.key), lambda: recording.kernels.largest_of_rows(right))
+        return MatrixProduct(vertex, gradients[targets], right, key_x, key_z, len(self.used) == 1, largest)
 
 
 @dataclass(frozen=True)

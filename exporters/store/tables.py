@@ -1,4 +1,4 @@
-"""A recording as rows of the store's tables (queries/schema.py), in blocks of bounded size."""
+"""A recording as rows of the store's tables (queries/schema), in blocks of bounded size."""
 
 from __future__ import annotations
 

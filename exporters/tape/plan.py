@@ -18,7 +18,7 @@ from .values import TapeTensor, Value, without_data
 
 _PLANS = 4  # of samples alike in shape: they differ in what their masks and indices choose
 _VERTICES = 1 << 25  # of the activations of all plans kept: some 25 bytes each
-_LARGEST = 1 << 24  # of one plan: what Python costs is little beside so many
+LARGEST = 1 << 24  # of one plan: what Python costs is little beside so many
 
 
 class Plan:
@@ -121,7 +121,7 @@ class Plans:
 
     def add(self, key: Hashable, plan: Plan) -> None:
         """Keep a plan; those not used for long go."""
-        if plan.size > _LARGEST:
+        if plan.size > LARGEST:
             return
         self._plans[key] = [plan, *self._plans.get(key, [])][:_PLANS]
         self._plans.move_to_end(key)

@@ -178,6 +178,12 @@ class Tape:
         self._ranges.add(vertices.untyped_storage().data_ptr())
         return vertices.reshape(tuple(shape))
 
+    def is_parameter(self, value: Value) -> bool:
+        """Whether its numbers are those of a parameter, in another order perhaps, or a part of them."""
+        storage = value.data.untyped_storage().data_ptr()
+        parameters = (t.value.data for t in self.tensors if t.kind == "parameter")
+        return any(data.untyped_storage().data_ptr() == storage for data in parameters)
+
     def _of_vertices(self, what: str, value: Value, find: Callable[[Tensor], Answer]) -> Answer:
         vertices, key = value.vertices, (what, value.number)
         assert vertices is not None

@@ -15,7 +15,7 @@ from weakref import finalize
 
 from ..errors import StoreError
 from ..manifest import Manifest, StoredFile, check_sums
-from ..schema import OK
+from ..schema import OK, columns_on_request
 from .connection import TIMEOUT, connect, describe, duckdb_errors, limited, read_relation, scan, select_statement
 from .finest_groups import FinestGroup, read_finest_groups
 from .graph import Graph, check_numbers, read_graph
@@ -126,7 +126,10 @@ class StoreReader:
         """A statement over the files of one sample's shard, which are checked."""
         files = self._files_of(sample, table)
         check_sums(self.path, self.manifest, files)
-        source = scan(self.path, [file.path for file in files]) if files else f"(from stored.{table} where false)"
+        nothing = f"from stored.{table} where false"
+        source = scan(self.path, [file.path for file in files]) if files else f"({nothing})"
+        if files and columns_on_request(table):  # null where the files leave them out
+            source = f"(from {source} union all by name {nothing})"
         return f"select {columns} from {source} where sample = ? and {where}"
 
     def sample_rows(

@@ -264,7 +264,7 @@ def test_a_dump_that_began_while_another_made_the_store(
 def test_ctrl_c(models_file: Path, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     samples = write_lines(tmp_path / "two.txt", "the cat", "dog")
-    with at_call(72, KeyboardInterrupt()):
+    with at_call(80, KeyboardInterrupt()):
         ran = gradtrace("dump", f"{models_file}:rnn", "--samples", samples, "--out", out, "--detail", "all")
     assert ran.code == 130
     assert ran.out == ""
@@ -315,7 +315,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for a part of the store."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip("a disk of limited size cannot be mounted here")
     yield folder

@@ -1,4 +1,4 @@
-"""What a column of a store's table is: `schema.py` has them all."""
+"""What a column of a store's table is: `tables.py` has them all."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def label(name: str, text: str) -> Column:
     return required(name, pa.dictionary(pa.int32(), pa.string()), text)
 
 
-FLOAT = pa.float32()  # stands for the store's dtype; see `schema.table_schema`
+FLOAT = pa.float32()  # stands for the store's dtype; see `table_schema`
 OF_FLOAT64 = {FLOAT: pa.float64(), pa.list_(FLOAT): pa.list_(pa.float64())}
