@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..kernels.blas import aligned
 from ..tape.parameter_vertices import place
 from ..tape.tape import Call
 from .order import EdgeOrder
@@ -132,7 +133,7 @@ class ContractionEdges(SlotEdges):
         """What the targets have, given what the elements of the output have: batch x X x Z, a view."""
         size = (*self.vertex.shape[:2], self.other.shape[2])
         strides = (self.stride_b, self.stride_x, self.stride_z)
-        return torch.from_numpy(of_outputs).as_strided(size, strides, self.target(0, 0, 0))
+        return aligned(of_outputs).as_strided(size, strides, self.target(0, 0, 0))
 
     def matrices(self) -> Iterator[Matrix]:
         yield from (Matrix(self, b) for b in range(self.vertex.shape[0]))

@@ -9,15 +9,21 @@ import torch
 from numpy.typing import NDArray
 
 Floats = NDArray[Any]
+_ALIGNED = 64  # bytes
 
 
 def matmul(left: Floats, right: Floats) -> Floats:
     """left @ right. By itself numpy computes it on as many threads as there are cores, and their number decides the
     last bits; nobody can tell it another one.
     """
-    found: Floats = torch.matmul(_tensor(left), _tensor(right)).numpy()
+    found: Floats = torch.matmul(aligned(left), aligned(right)).numpy()
     return found
 
 
-def _tensor(array: Floats) -> torch.Tensor:
-    return torch.from_numpy(np.require(array, requirements="W"))  # torch warns of others
+def aligned(array: Floats) -> torch.Tensor:
+    """The array as a tensor that begins where torch's own do; a copy where it has to be.
+
+    Where numbers lie in memory decides the last bits of a product of matrices.
+    """
+    found = torch.from_numpy(np.require(array, requirements="W"))  # torch warns of others
+    return found if found.data_ptr() % _ALIGNED == 0 else found.clone()

@@ -27,6 +27,7 @@ from ..tape.values import TapeTensor, Value
 Floats = NDArray[Any]
 T = TypeVar("T")
 ParameterGradients = bool | Collection[str]
+_ALIGNED = 64  # bytes
 NO_TOKENS: Mapping[str, int] = {}
 
 
@@ -103,13 +104,22 @@ class Recording:
 
     def leave_out_parameter_gradients(self) -> None:
         """Become the recording that is made without them."""
-        gradients = np.zeros(self.n_vertices, self.gradients.dtype)  # not written before they are used
+        gradients = _zeros(self.n_vertices, self.gradients.dtype)
         gradients[self.n_parameters :] = self.gradients[self.n_parameters :]
         self.gradients, self.has_parameter_gradients = gradients, False
 
     def is_finite(self) -> bool:
         """Whether the loss and every gradient is a finite number."""
         return bool(np.isfinite(self.loss) and np.isfinite(self.gradients).all())
+
+
+def _zeros(n: int, dtype: np.dtype[Any]) -> Floats:
+    """Zeros that are not written before they are used, and begin where torch's tensors do: where numbers lie in memory
+    decides the last bits of a matrix product.
+    """
+    raw = np.zeros(n * dtype.itemsize + _ALIGNED, np.uint8)
+    start = -raw.ctypes.data % _ALIGNED
+    return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
 def _values(tensors: list[TapeTensor]) -> Floats:
@@ -251,8 +261,7 @@ class Recorder:
                 output.data.reshape(()), [t.value.data for t in tensors], allow_unused=True, materialize_grads=True
             )
         )
-        # numpy's zeros are not written before they are used
-        gradients = torch.from_numpy(np.zeros(tape.n_vertices, torch.empty(0, dtype=tape.dtype).numpy().dtype))
+        gradients = torch.from_numpy(_zeros(tape.n_vertices, torch.empty(0, dtype=tape.dtype).numpy().dtype))
         n = sum(t.kind == "parameter" for t in tensors)
         for i, tensor in enumerate(tensors[:n]):  # one after the other is given back: all are as large as the model
             gradients[tensor.vertices] = found[i].reshape(-1)
