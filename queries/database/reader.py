@@ -126,10 +126,9 @@ class StoreReader:
         """A statement over the files of one sample's shard, which are checked."""
         files = self._files_of(sample, table)
         check_sums(self.path, self.manifest, files)
-        nothing = f"from stored.{table} where false"
-        source = scan(self.path, [file.path for file in files]) if files else f"({nothing})"
+        source = scan(self.path, [file.path for file in files]) if files else f"(from stored.{table} where false)"
         if files and columns_on_request(table):  # null where the files leave them out
-            source = f"(from {source} union all by name {nothing})"
+            source = f"(from {source} union all by name from stored.{table} where false)"
         return f"select {columns} from {source} where sample = ? and {where}"
 
     def sample_rows(
