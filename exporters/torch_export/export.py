@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,9 @@ from .translations.scalars import keep_digits, numbers_as_wide_as
 from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20
+
+
+_ATTEMPTS = 3
 
 
 @dataclass
@@ -83,6 +86,11 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     """
     _refuse_projections(model)
     with _as_model_error():
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(
+                SystemError
+            ):  # of CPython 3.11, which miscounts in syntax trees now and then
+                return _export(model, inputs, dynamic)
         return _export(model, inputs, dynamic)
 
 
