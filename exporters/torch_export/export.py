@@ -37,8 +37,6 @@ from .translations.scalars import keep_digits, numbers_as_wide_as
 from .unwrap import called_by, in_precision, module_inside, names_in_export, run_eagerly
 
 OPSET = 20
-
-
 _ATTEMPTS = 3
 
 
@@ -87,9 +85,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], *, dynamic: bool = Tr
     _refuse_projections(model)
     with _as_model_error():
         for _ in range(_ATTEMPTS - 1):
-            with suppress(
-                SystemError
-            ):  # of CPython 3.11, which miscounts in syntax trees now and then
+            with suppress(SystemError):  # of CPython 3.11, which miscounts in syntax trees now and then
                 return _export(model, inputs, dynamic)
         return _export(model, inputs, dynamic)
 
