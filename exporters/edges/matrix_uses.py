@@ -6,7 +6,7 @@ sample's values.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -85,6 +85,10 @@ def matrix_uses(tape: Tape) -> Uses:
 
 def _found(tape: Tape) -> Uses:
     found, order = Uses([], []), edge_order(tape)
+
+    def shared(value: Value) -> bool:
+        return tape.is_parameter(value) and not value.picked
+
     for call in tape.calls:
         if call.primitive.kind == "contracts":
             for slot, operand in enumerate(call.inputs):
@@ -93,11 +97,12 @@ def _found(tape: Tape) -> Uses:
                 if not operand.picked and tape.repeats_one(operand):
                     found.irregular.append((call.order, slot))
                 else:
-                    found.uses.extend(_uses(call, slot, operand, order))
+                    found.uses.extend(_uses(call, slot, operand, order, shared))
     return found
 
 
-def _uses(call: Call, slot: int, operand: Value, order: EdgeOrder) -> list[MatrixUse]:
+def _uses(call: Call, slot: int, operand: Value, order: EdgeOrder, shared: Callable[[Value], bool]) -> list[MatrixUse]:
+    """shared: whether a value's numbers are parameters, the same ones in every sample"""
     a, b = call.inputs
     assert a is not None
     assert b is not None
@@ -106,9 +111,11 @@ def _uses(call: Call, slot: int, operand: Value, order: EdgeOrder) -> list[Matri
     if 0 in (c.x, c.y, c.z):  # no sources, or no targets
         return []
     uses, size = [], c.x * c.z
+    # what lies at one place in this sample does so in every one, unless the sample chooses it
+    own = operand.number if operand.picked else None, other.number if other.varies and not shared(other) else None
     for i in range(prod(c.batch)):
-        vertices = place(_matrix(operand.vertices, slot, i, c.batch)), c.stride_x
-        derivatives = place(_matrix(other.data.detach(), 1 - slot, i, c.batch)), c.stride_z
+        vertices = own[0], place(_matrix(operand.vertices, slot, i, c.batch)), c.stride_x
+        derivatives = own[1], place(_matrix(other.data.detach(), 1 - slot, i, c.batch)), c.stride_z
         first, key = call.outputs.start + i * size, order.key(call, slot) + i * size
         strides = c.stride_x, c.stride_z
         of = call.order, slot, operand.number, other.number, i, c.batch, c.x, c.z

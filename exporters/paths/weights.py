@@ -67,7 +67,8 @@ class Rows(NamedTuple):
         key_z = first.keys()[1] - first.key
         right = derivatives_of(tape, [first])
         largest: Floats | None = None
-        if tape.is_parameter(tape.log.values[first.other]):  # which no sample changes
+        other = tape.log.values[first.other]
+        if tape.is_parameter(other) and not other.picked:  # no sample changes it
             largest = tape.of_graph(("largest", first.key), lambda: recording.kernels.largest_of_rows(right))
         return MatrixProduct(vertex, gradients[targets], right, key_x, key_z, len(self.used) == 1, largest)
 

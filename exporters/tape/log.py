@@ -35,7 +35,6 @@ class Pick(NamedTuple):
     inputs: tuple[int, ...]
     attributes: dict[str, Any]
     output: int
-    name: str
 
 
 class Guard(NamedTuple):

@@ -37,11 +37,12 @@ class ParameterVertices:
         return _storage(vertices) in self._storages
 
     def copied(
-        self, name: str, repeats: Callable[..., Tensor], inputs: Sequence[Value | None], attributes: dict[str, Any]
+        self, name: str, repeats: Callable[..., Tensor], numbers: Sequence[Tensor | None], attributes: dict[str, Any]
     ) -> Tensor:
-        """The vertices that a copy's outputs repeat: `repeats`, run on element numbers, unless an equal one was."""
-        of_parameters = all(x is None or x.vertices is None or x.vertices.dtype == torch.int32 for x in inputs)
-        numbers = [None if x is None else _numbers(x, torch.int32 if of_parameters else torch.int64) for x in inputs]
+        """The vertices that a copy's outputs repeat: `repeats`, run on element numbers, unless an equal one was.
+
+        Not for copies whose vertices a sample chooses: other samples would have no use for them.
+        """
         key = self._key(name, numbers, attributes)
         if key is None:
             return repeats(*numbers, **attributes)
@@ -92,8 +93,15 @@ class ParameterVertices:
         return self.facts[key]
 
 
+def element_numbers(inputs: Sequence[Value | None]) -> list[Tensor | None]:
+    """What a copy sees in place of its inputs when it is run on the numbers of vertices."""
+    of_parameters = all(x is None or x.vertices is None or x.vertices.dtype == torch.int32 for x in inputs)
+    dtype = torch.int32 if of_parameters else torch.int64
+    return [None if x is None else _numbers(x, dtype) for x in inputs]
+
+
 def _numbers(value: Value, dtype: torch.dtype) -> Tensor:
-    """What a copy sees in place of a value: vertices for a floating tensor, the data itself for indices and masks."""
+    """Vertices for a floating tensor, the data itself for indices and masks."""
     if value.vertices is not None:
         return value.vertices.to(dtype)
     if value.data.is_floating_point():

@@ -13,6 +13,7 @@ from itertools import chain
 from torch import Tensor
 
 from .log import Guard
+from .parameter_vertices import element_numbers
 from .tape import Call, Tape
 from .values import TapeTensor, Value, without_data
 
@@ -75,9 +76,7 @@ class Plan:
         ]
         for pick in self._sketch.log.picks:
             inputs = [values[number] if number >= 0 else None for number in pick.inputs]
-            values[pick.output].vertices = self._sketch.parameter_vertices.copied(
-                pick.name, pick.repeats, inputs, pick.attributes
-            )
+            values[pick.output].vertices = pick.repeats(*element_numbers(inputs), **pick.attributes)
         return _Copied(self._sketch, values).tape
 
 

@@ -22,7 +22,7 @@ from ..models import ModelError, SampleError, reason
 from ..operators.arguments import integers
 from ..operators.registry import COMPOSITES, OF_SHAPES, PRIMITIVES, WITHOUT_GRADIENT, Primitive
 from .log import Guard, Log, Pick, Step, no_gradient, numbers
-from .parameter_vertices import ParameterVertices, overlaps
+from .parameter_vertices import ParameterVertices, element_numbers, overlaps
 from .token_axes import Place, place, place_without_gradient, reads_numbers
 from .token_spans import TokenSpan
 from .values import TapeTensor, Value, without_data
@@ -311,8 +311,9 @@ class Tape:
         repeats = primitive.repeats or primitive.compute
         output.picked = any(x is not None and (x.picked or _chooses(x)) for x in inputs)
         if output.picked:
-            self.log.picks.append(Pick(repeats, numbers(inputs), attributes, output.number, primitive.name))
-        return self.parameter_vertices.copied(primitive.name, repeats, inputs, attributes)
+            self.log.picks.append(Pick(repeats, numbers(inputs), attributes, output.number))
+            return repeats(*element_numbers(inputs), **attributes)
+        return self.parameter_vertices.copied(primitive.name, repeats, element_numbers(inputs), attributes)
 
     def _add_tensor(self, value: Value, kind: str, first_vertex: int | None, op_type: str) -> Value:
         name = self._unique_name(self._label, op_type)

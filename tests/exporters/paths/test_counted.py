@@ -48,6 +48,40 @@ class Model(nn.Module):
         return (self.compute(x, self.weight) ** 2).sum()
 
 
+class WordByWord(nn.Module):
+    """A recurrence that looks its words up one by one, so that each is a matrix of one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(6, 8)
+        self.read = nn.Linear(8, 8)
+        self.keep = nn.Linear(8, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = torch.zeros(1, 8, dtype=torch.float64)
+        for t in range(ids.shape[1]):
+            h = torch.tanh(self.read(self.words(ids[:, t])) + self.keep(h))
+        return F.cross_entropy(h, ids[:, 0])
+
+
+def test_words_alike_in_the_first_sample_differ_in_the_next() -> None:
+    torch.manual_seed(2)
+    model = TorchModel(WordByWord().double(), torch.float64)
+    for words in ([1, 2, 2, 3], [4, 5, 1, 0], [3, 3, 3, 3], [0, 1, 0, 5]):
+        inputs = {"ids": torch.tensor([words])}
+        assert_counted_is_plain(model.record(inputs), model.record(inputs, parameter_gradients=False))
+
+
+def test_what_samples_choose_is_not_kept() -> None:
+    torch.manual_seed(2)
+    model = TorchModel(WordByWord().double(), torch.float64)
+    kept = []
+    for words in ([1, 2, 2, 3], [4, 5, 1, 0], [0, 1, 0, 5]):
+        recording = model.record({"ids": torch.tensor([words])})
+        kept.append(len(recording.parameter_vertices._copies))
+    assert len(set(kept)) == 1
+
+
 class Cell(nn.Module):
     """A recurrence that reads the embedding of a word beside its few units, and ties both weights of the words."""
 
