@@ -261,6 +261,10 @@ class Tape:
             return value
         if any(output is x for x in data):
             value.data = output.view_as(output)  # a tensor of its own, with a gradient of its own
+        if primitive.kind == "reduces":
+            for x in inputs[1:]:
+                if x is not None and _chooses(x):  # the axes, which say who enters what
+                    self.decide_tensor(torch.clone, x)
         if primitive.kind == "copies":
             value.vertices = self._repeated(primitive, inputs, attributes, value)
             kind, first_vertex = "copy", None

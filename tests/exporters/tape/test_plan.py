@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import onnx.parser
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
 
 from gradtrace.exporters.models import SampleError
+from gradtrace.exporters.onnx_graph.reader import read_graph
 from gradtrace.exporters.recording.recorder import Recorder
 from gradtrace.exporters.recording.traced_model import TorchModel
 from gradtrace.exporters.tape.plan import Plan
@@ -17,6 +19,7 @@ from gradtrace.pipeline.corpora.corpora import load_corpus
 from gradtrace.pipeline.corpora.vocabulary import build_vocabularies
 from gradtrace.pipeline.zoo import family, family_names, make_hyperparameters
 
+from ..paths.counted_checks import assert_counted_is_plain
 from .replays import afresh, check_equal
 
 CORPORA = {"language modelling": "agreement", "translation": "translation", "classification": "opinions"}
@@ -95,6 +98,26 @@ def test_masks_and_indices_choose_vertices(monkeypatch: pytest.MonkeyPatch) -> N
     recorder = recorder_of(Masked(), sample(1, 2, 3))
     samples = [sample(1, 2, 3), sample(3, 3, 4), sample(0, 2, 3), sample(0, 1, 1), sample(1, 2, 3, last=0)]
     assert replayed(recorder, monkeypatch, *samples) == [False, True, True, True, False]
+
+
+def test_axes_that_a_sample_brings_along() -> None:
+    """Shapes do not tell that a square is summed the other way."""
+    recorder = Recorder(read_graph(_SUMS, torch.float32), torch.float32)
+    for axis, plans in ((0, 1), (1, 2), (0, 2), (1, 2)):
+        recording = recorder.record({"axes": torch.tensor([axis])})
+        assert sum(map(len, recorder._plans._plans.values())) == plans
+        check_equal(recording, afresh(recorder, {"axes": torch.tensor([axis])}, 0))
+        assert_counted_is_plain(recording, recorder.record({"axes": torch.tensor([axis])}, parameter_gradients=False))
+
+
+_SUMS = onnx.parser.parse_model("""
+<ir_version: 10, opset_import: ["" : 20]>
+sums (int64[1] axes) => (float loss) <float[3, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 10}> {
+    rows = ReduceSum <keepdims = 0> (w, axes)
+    squares = Mul (rows, rows)
+    loss = ReduceSum <keepdims = 0> (squares)
+}
+""")
 
 
 def test_a_wrong_index_is_said_as_always() -> None:
