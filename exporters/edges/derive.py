@@ -11,10 +11,9 @@ import numpy as np
 
 from ..operators import contracts, reduces
 from ..tape.tape import Call, Tape
-from ..tape.values import Value
-from .diagonal import diagonal_parts
+from .diagonal import diagonal_parts, edge_slots
 from .duplicates import MergedRows, merge_matrices, merge_pairs
-from .slots import ContractionEdges, DiagonalEdges, Matrix, SlotEdges
+from .slots import ContractionEdges, DiagonalEdges, SlotEdges
 
 Operators = Iterable[tuple[Call, list[SlotEdges]]]
 
@@ -49,33 +48,19 @@ def diagonal_slots(tape: Tape) -> Iterator[DiagonalEdges]:
 
 def contraction_slots(tape: Tape) -> Iterator[ContractionEdges]:
     """Those of matrix products, in tape order."""
-    for call in tape.calls:
-        if call.primitive.kind == "contracts":
-            for slot, operand in enumerate(call.inputs):
-                if operand is not None and operand.vertices is not None:
-                    yield from _contraction(tape, call, slot, operand)
+    contracts = (call for call in tape.calls if call.primitive.kind == "contracts")
+    return operand_slots(tape, ((call.order, slot) for call in contracts for slot in edge_slots(call)))
+
+
+def operand_slots(tape: Tape, operands: Iterable[tuple[int, int]]) -> Iterator[ContractionEdges]:
+    """Those of the given operands, (call, slot), of matrix products."""
+    for order, slot in operands:
+        yield from _contraction(tape, tape.calls[order], slot)
 
 
 def row_slots(tape: Tape, irregular: Iterable[tuple[int, int]]) -> Iterator[SlotEdges]:
     """Diagonal ones, and those of the given operands, (call, slot), of matrix products."""
-    yield from diagonal_slots(tape)
-    for order, slot in irregular:
-        call = tape.calls[order]
-        operand = call.inputs[slot]
-        assert operand is not None
-        yield from _contraction(tape, call, slot, operand)
-
-
-def irregular_matrices(tape: Tape, slots: Iterable[tuple[int, int]]) -> list[Matrix]:
-    """Those of matrix products' operands, (call, slot), in which a vertex may stand twice."""
-    found: list[Matrix] = []
-    for order, slot in slots:
-        call = tape.calls[order]
-        operand = call.inputs[slot]
-        assert operand is not None
-        for edges in _contraction(tape, call, slot, operand):
-            found.extend(edges.matrices())
-    return found
+    return chain[SlotEdges](diagonal_slots(tape), operand_slots(tape, irregular))
 
 
 def count_slot(tape: Tape, call: Call, slot: int) -> int:
@@ -90,7 +75,7 @@ def count_slot(tape: Tape, call: Call, slot: int) -> int:
         others = [None if o is None else o.data for o in call.inputs[1:]]
         target = reduces.targets(x.data, *others, **call.attributes).reshape(-1).numpy()
         return len(merge_pairs(x.vertices.reshape(-1).numpy(), target, np.zeros(len(target)))[0])
-    return sum(int((c.vertex >= 0).sum()) * c.fan_out() for c in _contraction(tape, call, slot, x))
+    return sum(int((c.vertex >= 0).sum()) * c.fan_out() for c in _contraction(tape, call, slot))
 
 
 def _fan_out(call: Call, slot: int) -> int:
@@ -109,10 +94,11 @@ def _fan_out(call: Call, slot: int) -> int:
     return c.z * (prod(c.batch) * c.x * c.y // size)
 
 
-def _contraction(tape: Tape, call: Call, slot: int, operand: Value) -> Iterator[ContractionEdges]:
+def _contraction(tape: Tape, call: Call, slot: int) -> Iterator[ContractionEdges]:
     a, b = call.inputs
     assert a is not None
     assert b is not None
+    operand = b if slot else a
     assert operand.vertices is not None
     c = contracts.contraction(a.data.detach(), b.data.detach(), slot)
     if c.z == 0:  # no targets

@@ -100,7 +100,7 @@ class _Reduction(_Group):
 
 
 class DiagonalParts:
-    """All parts of a graph, and how their derivatives are found."""  # by group, slot and call
+    """All parts of a graph, by group, slot and call, and how their derivatives are found."""
 
     def __init__(self, tape: Tape) -> None:
         self.parts: list[Part] = []

@@ -19,6 +19,7 @@ from ..operators import contracts
 from ..tape.parameter_vertices import place
 from ..tape.tape import Call, Tape
 from ..tape.values import Value
+from .diagonal import edge_slots
 from .order import EdgeOrder, edge_order
 
 Floats = NDArray[Any]
@@ -91,9 +92,9 @@ def _found(tape: Tape) -> Uses:
 
     for call in tape.calls:
         if call.primitive.kind == "contracts":
-            for slot, operand in enumerate(call.inputs):
-                if operand is None or operand.vertices is None:
-                    continue
+            for slot in edge_slots(call):
+                operand = call.inputs[slot]
+                assert operand is not None
                 if not operand.picked and tape.repeats_one(operand):
                     found.irregular.append((call.order, slot))
                 else:

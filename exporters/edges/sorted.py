@@ -112,8 +112,11 @@ def _shared(recording: Recording, diagonal: DiagonalParts) -> _Shared:
     tape, first = recording.tape, recording.n_parameters
     starts = np.cumsum([0, *(part.size for part in diagonal.parts)]).tolist()
     placed = list(zip(starts, diagonal.parts, strict=False))
-    varying = [of for of in placed if tape.log.values[of[1].operand].picked or _adds_up(tape, of[1])]
-    fixed = [of for of in placed if of not in varying]
+    fixed: list[tuple[int, Part]] = []
+    varying: list[tuple[int, Part]] = []
+    for start, part in placed:
+        varies = tape.log.values[part.operand].picked or _adds_up(tape, part)
+        (varying if varies else fixed).append((start, part))
     of_parameters = _of_parameters(tape.log.values, fixed, first)
     return _Shared(
         _by_activation(recording.kernels, tape.log.values, fixed, first, recording.n_vertices - first),

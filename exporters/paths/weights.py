@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..edges.derive import irregular_matrices
+from ..edges.derive import operand_slots
 from ..edges.matrix_uses import MatrixUse, matrix_uses
 from ..edges.slots import Matrix
 from ..recording.recorder import Recording
@@ -120,7 +120,8 @@ def weights_of(recording: Recording, group_of: Groups) -> Weights:
     by_derivatives: dict[Hashable, list[MatrixUse]] = defaultdict(list)
     for use in others:
         by_derivatives[use.same_derivatives].append(use)
-    return Weights(counted, loose, list(map(Rows, by_derivatives.values())), irregular_matrices(tape, irregular))
+    matrices = [matrix for edges in operand_slots(tape, irregular) for matrix in edges.matrices()]
+    return Weights(counted, loose, list(map(Rows, by_derivatives.values())), matrices)
 
 
 def _fixed(recording: Recording, group_of: Groups) -> _Fixed:
